@@ -1,0 +1,58 @@
+# Everything a newcomer runs. Each target sets up what it needs; `make setup` is instant when nothing changed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+
+.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-up clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(STAMP) ## build .venv from the lock
+
+# torch comes first and by pip, so that a machine with a CPU build at hand takes that one; everything else comes by
+# uv, in seconds, where pip's resolver does not finish in ten minutes.
+$(STAMP): pyproject.toml requirements/lock.txt requirements/bootstrap.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hyvve needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bootstrap.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## verify a sample campaign, start to finish, on this machine
+	$(BIN)/python -m cluster.demo
+
+test: $(STAMP) ## every test
+	$(BIN)/python -m pytest
+
+check: $(STAMP) ## lint, format, strict types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## compile requirements/lock.txt anew
+	UV=$(BIN)/uv requirements/compile.sh
+
+bench: bench-up bench-serve bench-verify bench-quality ## every benchmark
+
+bench-serve: $(STAMP) ## Serve against plain uvicorn; the clients' poll against an ORM read
+	$(BIN)/python -m tests.benchmarks.bench_serve
+
+bench-verify: $(STAMP) ## provider concurrency, whole-path rate per core, local scorer, 20,000 contributions
+	$(BIN)/python -m tests.benchmarks.bench_verify
+
+bench-quality: $(STAMP) ## ranking, injections, near duplicates
+	$(BIN)/python -m tests.benchmarks.bench_quality
+
+bench-up: $(STAMP) ## `hyvve up` to the first 200 against a bare Ray Serve script
+	$(BIN)/python -m tests.benchmarks.bench_up
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,1 @@
+"""What learns: job specs, training backends, and the entry scripts shipped to other machines."""

@@ -1,0 +1,7 @@
+"""What can go wrong while training."""
+
+from storage.errors import HyvveError
+
+
+class TrainingError(HyvveError):
+    code = "training"
