@@ -1,0 +1,1 @@
+"""The schema's history. `storage.migrations.schema` brings a database to the newest revision."""

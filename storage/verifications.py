@@ -1,0 +1,350 @@
+"""Verification batches and results. A result row is the checkpoint: a batch goes on with the items that lack one.
+
+A batch's `epoch` rises each time a runner takes it over; a result is written only by the present epoch, so a
+cut-off runner's late tasks cannot write (see `write_results`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage import contributions  # noqa: F401  # the table that foreign keys here name
+from storage.clock import now
+from storage.columns import Json, JsonList, Timestamp
+from storage.engine import Base
+from storage.errors import ConflictError, NotFoundError
+from storage.ids import new_id
+
+# pending → running → completed | cancelled | failed
+UNFINISHED = ("pending", "running")
+
+
+class VerificationBatch(Base):
+    __tablename__ = "verification_batches"
+    __table_args__ = (
+        Index("ix_batches_unfinished", "state", postgresql_where=text("state IN ('pending', 'running')")),
+        Index("ix_batches_campaign", "campaign_id", "created_at"),
+    )
+
+    batch_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    campaign_id: Mapped[UUID] = mapped_column(ForeignKey("campaigns.campaign_id"))
+    state: Mapped[str] = mapped_column(default="pending")
+    sample_size: Mapped[int | None]
+    triggered_count: Mapped[int] = mapped_column(default=0)
+    total_found: Mapped[int] = mapped_column(default=0)
+    epoch: Mapped[int] = mapped_column(BigInteger, default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None]
+    created_at: Mapped[Timestamp] = mapped_column(default=now)
+    started_at: Mapped[Timestamp | None]
+    finished_at: Mapped[Timestamp | None]
+
+
+class VerificationBatchItem(Base):
+    """Membership, fixed when the batch is made; `ordinal` follows the order of submission."""
+
+    __tablename__ = "verification_batch_items"
+
+    batch_id: Mapped[UUID] = mapped_column(ForeignKey("verification_batches.batch_id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    contribution_id: Mapped[UUID] = mapped_column(ForeignKey("contributions.contribution_id"))
+
+
+class VerificationResult(Base):
+    """One judgement. Online verification of a loose file has no contribution and no batch."""
+
+    __tablename__ = "verification_results"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "contribution_id", name="uq_results_batch_contribution"),
+        Index("ix_results_contribution", "contribution_id", "result_id"),
+        Index("ix_results_batch", "batch_id", "result_id"),
+    )
+
+    result_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("verification_batches.batch_id"))
+    campaign_id: Mapped[UUID] = mapped_column(ForeignKey("campaigns.campaign_id"))
+    contribution_id: Mapped[UUID | None] = mapped_column(ForeignKey("contributions.contribution_id"))
+    contributor: Mapped[str]
+    verdict: Mapped[str]
+    score: Mapped[float | None]
+    raw_score: Mapped[float | None]
+    adjustment: Mapped[float | None]
+    confidence: Mapped[float | None]
+    reasoning: Mapped[str]
+    marks: Mapped[JsonList]
+    scorer: Mapped[str | None]
+    scorer_version: Mapped[str | None]
+    content_hash: Mapped[str | None]
+    media_type: Mapped[str | None]
+    left_out: Mapped[JsonList]
+    duplicate_of: Mapped[UUID | None]
+    duplicate_kind: Mapped[str | None]
+    similarity: Mapped[float | None]
+    error_code: Mapped[str | None]
+    usage: Mapped[Json]
+    duration_ms: Mapped[float]
+    created_at: Mapped[Timestamp] = mapped_column(default=now)
+
+
+@dataclass(slots=True, kw_only=True)
+class ResultRow:
+    """A judgement on its way to the table. Scores 0–100, `None` on ERROR: a failure is never a score."""
+
+    campaign_id: UUID
+    contributor: str
+    verdict: str
+    reasoning: str
+    contribution_id: UUID | None = None
+    score: float | None = None
+    raw_score: float | None = None
+    adjustment: float | None = None
+    confidence: float | None = None
+    marks: list[dict[str, Any]] = field(default_factory=list)
+    scorer: str | None = None
+    scorer_version: str | None = None
+    content_hash: str | None = None
+    media_type: str | None = None
+    left_out: list[str] = field(default_factory=list)
+    duplicate_of: UUID | None = None
+    duplicate_kind: str | None = None
+    similarity: float | None = None
+    error_code: str | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a batch stands, computed from its rows."""
+
+    judged: int
+    verdicts: dict[str, int]
+    errors: dict[str, int]
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+async def open_batch(session: AsyncSession, campaign_id: UUID, *, sample_size: int | None = None) -> VerificationBatch:
+    """A pending batch over all of a campaign's contributions, or a random sample of them, members fixed now.
+
+    `total_found` and `triggered_count` count the very contributions that the members were chosen from, and the members.
+    A sample is compared with what the campaign has read so far: an original that no batch has read yet is not found. A
+    later batch over all judges in order of submission and finds it, and its verdicts replace those of the sample.
+    """
+    batch = VerificationBatch(batch_id=new_id(), campaign_id=campaign_id, sample_size=sample_size)
+    session.add(batch)
+    await session.flush()
+    # One statement sees one state of the table, whoever submits meanwhile.
+    chosen = "found" if sample_size is None else "(SELECT * FROM found ORDER BY random() LIMIT :sample_size) c"
+    query = text(
+        "WITH found AS MATERIALIZED (SELECT contribution_id, seq FROM contributions WHERE campaign_id = :campaign_id),"  # noqa: S608  # constants only
+        " members AS (INSERT INTO verification_batch_items (batch_id, ordinal, contribution_id)"
+        "  SELECT :batch_id, row_number() OVER (ORDER BY seq) - 1, contribution_id"
+        f"  FROM {chosen} RETURNING ordinal)"
+        " SELECT (SELECT count(*) FROM found), (SELECT count(*) FROM members)"
+    )
+    given: dict[str, Any] = {"campaign_id": campaign_id, "batch_id": batch.batch_id}
+    if sample_size is not None:
+        given["sample_size"] = sample_size
+    batch.total_found, batch.triggered_count = (await session.execute(query, given)).one()
+    await session.flush()
+    return batch
+
+
+async def batch(session: AsyncSession, batch_id: UUID) -> VerificationBatch:
+    """The batch. Raises `NotFoundError`."""
+    row = await session.get(VerificationBatch, batch_id)
+    if row is None:
+        raise NotFoundError.of("verification batch", str(batch_id))
+    return row
+
+
+async def unfinished(session: AsyncSession) -> Sequence[UUID]:
+    """Ids of batches that are pending or running, oldest first."""
+    query = select(VerificationBatch.batch_id).where(VerificationBatch.state.in_(UNFINISHED))
+    return (await session.execute(query.order_by(VerificationBatch.batch_id))).scalars().all()
+
+
+async def take_over(session: AsyncSession, batch_id: UUID) -> int | None:
+    """Become the batch's runner: a fresh epoch, or `None` where the batch is finished."""
+    statement = (
+        update(VerificationBatch)
+        .where(VerificationBatch.batch_id == batch_id, VerificationBatch.state.in_(UNFINISHED))
+        .values(
+            epoch=VerificationBatch.epoch + 1,
+            state="running",
+            started_at=func.coalesce(VerificationBatch.started_at, now()),
+        )
+        .returning(VerificationBatch.epoch)
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def standing(session: AsyncSession, batch_id: UUID) -> tuple[bool, int]:
+    """Whether somebody asked the batch to stop, and its epoch."""
+    query = select(VerificationBatch.cancel_requested, VerificationBatch.epoch)
+    row = (await session.execute(query.where(VerificationBatch.batch_id == batch_id))).one()
+    return row[0], row[1]
+
+
+async def missing(session: AsyncSession, batch_id: UUID, *, after: int, limit: int) -> list[tuple[int, UUID]]:
+    """`(ordinal, contribution_id)` of up to `limit` items past `after` without a result yet, in order; none at the end.
+
+    Items first, their results after: the planner's statistics lag behind a batch, and for a join of both it reads all
+    results of the batch for each item.
+    """
+    query = (
+        select(VerificationBatchItem.ordinal, VerificationBatchItem.contribution_id)
+        .where(VerificationBatchItem.batch_id == batch_id)
+        .order_by(VerificationBatchItem.ordinal)
+        .limit(limit)
+    )
+    while True:
+        page = (await session.execute(query.where(VerificationBatchItem.ordinal > after))).all()
+        left = set(await without_row(session, batch_id, [contribution_id for _, contribution_id in page]))
+        found = [(ordinal, contribution_id) for ordinal, contribution_id in page if contribution_id in left]
+        if found or not page:
+            return found
+        after = page[-1][0]
+
+
+async def without_row(session: AsyncSession, batch_id: UUID, contribution_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these contributions that have no result in the batch yet, in the order given."""
+    query = text(
+        "SELECT contribution_id FROM verification_results"
+        " WHERE batch_id = :batch_id AND contribution_id = ANY(CAST(:ids AS uuid[]))"
+    )
+    done = set((await session.execute(query, {"batch_id": batch_id, "ids": list(contribution_ids)})).scalars())
+    return [each for each in contribution_ids if each not in done]
+
+
+async def write_results(session: AsyncSession, batch_id: UUID, epoch: int, rows: Sequence[ResultRow]) -> int:
+    """Write judgements of a batch and mirror them on the contributions; answers how many were new.
+
+    An ERROR is not mirrored over an earlier verdict: it says that nothing could judge, not that the verdict was wrong.
+    Raises `ConflictError` where `epoch` is no longer the batch's, or the batch is finished: the caller was cut off and
+    must stop. The share lock holds both still until the unit of work ends.
+    """
+    query = text("SELECT epoch, state FROM verification_batches WHERE batch_id = :batch_id FOR SHARE")
+    present = (await session.execute(query, {"batch_id": batch_id})).one_or_none()
+    if present is None or present[0] != epoch or present[1] not in UNFINISHED:
+        found = "gone" if present is None else f"{present[1]} at epoch {present[0]}"
+        raise ConflictError(f"batch {batch_id} is {found}; this runner holds epoch {epoch}", subject=str(batch_id))
+    return await _insert_results(session, batch_id, rows)
+
+
+async def write_single(session: AsyncSession, row: ResultRow) -> None:
+    """Write one online judgement, outside any batch; mirrored as `write_results` does where it has a contribution."""
+    await _insert_results(session, None, [row])
+
+
+# One statement and one parameter, for this is the hot path of a batch: the rows as JSON, which orjson writes from the
+# dataclass in a fraction of the time that binding each column takes.
+_COLUMNS = (
+    "campaign_id uuid, contribution_id uuid, contributor text, verdict text, score float8, raw_score float8,"
+    " adjustment float8, confidence float8, reasoning text, marks jsonb, scorer text, scorer_version text,"
+    " content_hash text, media_type text, left_out jsonb, duplicate_of uuid, duplicate_kind text, similarity float8,"
+    " error_code text, usage jsonb, duration_ms float8"
+)
+_NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
+_INSERT = text(
+    "WITH new AS ("  # noqa: S608  # constants only
+    f" INSERT INTO verification_results (batch_id, created_at, {_NAMES})"
+    f" SELECT CAST(:batch_id AS uuid), :moment, {_NAMES} FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_COLUMNS})"
+    " ON CONFLICT ON CONSTRAINT uq_results_batch_contribution DO NOTHING"
+    " RETURNING contribution_id, verdict, score"
+    "), mirrored AS ("
+    " UPDATE contributions c SET verdict = new.verdict, verified_score = new.score, verified_at = :moment,"
+    " is_verified = (new.verdict = 'ACCEPT') FROM new WHERE c.contribution_id = new.contribution_id"
+    # Says it twice: the planner takes JSON to be a hundred rows, for which it would read all contributions.
+    " AND c.contribution_id = ANY(CAST(:ids AS uuid[]))"
+    # An outage takes nothing away from who was judged already; that it was is in the results.
+    " AND (new.verdict <> 'ERROR' OR c.verdict IS NULL OR c.verdict = 'ERROR')"
+    ") SELECT count(*) FROM new"
+)
+
+
+async def _insert_results(session: AsyncSession, batch_id: UUID | None, rows: Sequence[ResultRow]) -> int:
+    if not rows:
+        return 0
+    values = {
+        "batch_id": batch_id,
+        "moment": now(),
+        "rows": orjson.dumps(list(rows)).decode(),
+        "ids": [row.contribution_id for row in rows if row.contribution_id is not None],
+    }
+    return int((await session.execute(_INSERT, values)).scalar_one())
+
+
+async def progress(session: AsyncSession, batch_id: UUID) -> Progress:
+    """Counts per verdict and per error code of a batch."""
+    query = (
+        select(
+            VerificationResult.verdict,
+            VerificationResult.error_code,
+            func.count(),
+            func.min(VerificationResult.created_at),
+            func.max(VerificationResult.created_at),
+        )
+        .where(VerificationResult.batch_id == batch_id)
+        .group_by(VerificationResult.verdict, VerificationResult.error_code)
+    )
+    verdicts: dict[str, int] = {}
+    errors: dict[str, int] = {}
+    moments: list[datetime] = []
+    for verdict, error_code, count, first, last in await session.execute(query):
+        verdicts[verdict] = verdicts.get(verdict, 0) + count
+        if error_code is not None:
+            errors[error_code] = errors.get(error_code, 0) + count
+        moments += [first, last]
+    return Progress(sum(verdicts.values()), verdicts, errors, min(moments, default=None), max(moments, default=None))
+
+
+async def results(
+    session: AsyncSession, batch_id: UUID, *, limit: int, after: int | None = None, verdict: str | None = None
+) -> Sequence[VerificationResult]:
+    """A batch's results in the order they were written, those with `result_id` above `after`."""
+    query = select(VerificationResult).where(VerificationResult.batch_id == batch_id)
+    if after is not None:
+        query = query.where(VerificationResult.result_id > after)
+    if verdict is not None:
+        query = query.where(VerificationResult.verdict == verdict)
+    return (await session.execute(query.order_by(VerificationResult.result_id).limit(limit))).scalars().all()
+
+
+async def request_cancel(session: AsyncSession, batch_id: UUID) -> VerificationBatch:
+    """Ask a batch to stop; a finished one stays as it is. A pending one is cancelled at once."""
+    query = select(VerificationBatch).where(VerificationBatch.batch_id == batch_id).with_for_update()
+    row = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        raise NotFoundError.of("verification batch", str(batch_id))
+    if row.state in UNFINISHED:
+        row.cancel_requested = True
+        if row.state == "pending":
+            row.state, row.finished_at = "cancelled", now()
+        await session.flush()
+    return row
+
+
+async def finish(session: AsyncSession, batch_id: UUID, epoch: int, state: str, *, error: str | None = None) -> bool:
+    """Close the batch as its present runner; `False` where another runner has taken it over."""
+    statement = (
+        update(VerificationBatch)
+        .where(
+            VerificationBatch.batch_id == batch_id,
+            VerificationBatch.epoch == epoch,
+            VerificationBatch.state.in_(UNFINISHED),
+        )
+        .values(state=state, finished_at=now(), error=error)
+        .returning(VerificationBatch.batch_id)
+    )
+    return (await session.execute(statement)).scalar_one_or_none() is not None
