@@ -1,0 +1,109 @@
+"""What can go wrong where work is done. Codes are public: they stand in result rows and problem answers."""
+
+from __future__ import annotations
+
+from storage.errors import HyvveError
+
+
+class ActorsError(HyvveError):
+    code = "actors"
+
+
+class MissingExtraError(ActorsError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+    code = "missing_extra"
+
+
+class MissingKeyError(ActorsError):
+    """A provider's key is not configured; the message names the setting."""
+
+    code = "missing_key"
+
+
+class UnreadableError(ActorsError):
+    """The content cannot be read as what it is, or as what it says it is."""
+
+    code = "unreadable"
+
+
+class UnsupportedTypeError(UnreadableError):
+    """The content's type is none of text, PDF, CSV and image, or contradicts its name or declared type."""
+
+    code = "unsupported_type"
+
+
+class ContentTooLargeError(UnreadableError):
+    """The content, or what it expands to, exceeds a stated limit."""
+
+    code = "content_too_large"
+
+
+class EmptyContentError(UnreadableError):
+    code = "empty_content"
+
+
+class ScorerError(ActorsError):
+    """A scorer could not give a score."""
+
+    code = "scorer"
+
+
+class ScorerUnavailableError(ScorerError):
+    """The provider is down, slow or overloaded. Retried with backoff before it becomes an ERROR row."""
+
+    code = "scorer_unavailable"
+
+
+class ScorerRateLimitedError(ScorerUnavailableError):
+    """The provider asked us to slow down; `details["retry_after_s"]` where it said for how long."""
+
+    code = "scorer_rate_limited"
+
+
+class ScorerRefusedError(ScorerError):
+    """The provider refused for a reason that trying again will not change (bad key, bad request, policy)."""
+
+    code = "scorer_refused"
+
+
+class ScorerAnswerError(ScorerError):
+    """The provider answered, but not with marks we can trust (not the schema, out of range). Retried."""
+
+    code = "scorer_answer"
+
+
+class ItemTimeoutError(ActorsError):
+    """One contribution took longer than `FanoutSettings.item_timeout_s` to read or to score."""
+
+    code = "item_timeout"
+
+
+class UnexpectedItemError(ActorsError):
+    """An error that nobody foresaw, on one contribution alone; its kind and words stand in the message."""
+
+    code = "unexpected"
+
+
+class WorkerLostError(ActorsError):
+    """The process or machine that judged died before it answered (a crash, memory, a lost node)."""
+
+    code = "worker_lost"
+
+
+class PreparedLostError(WorkerLostError):
+    """What one worker had read was lost before another could judge it. It is read again."""
+
+    code = "prepared_lost"
+
+
+class CutOffError(ActorsError):
+    """Another runner has taken the batch over, or it is finished: whoever gets this must stop."""
+
+    code = "cut_off"
+
+
+class ClusterUnavailableError(ActorsError):
+    """The cluster cannot run the work: no runner, no node with the resources it needs, or no connection."""
+
+    code = "cluster_unavailable"

@@ -1,0 +1,86 @@
+"""What this room must be told. Built once in `cluster/settings.py`, passed in, never read from the environment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
+
+
+class ReadLimits(BaseModel):
+    """Bounds on reading one contribution."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_bytes: int = 10 * 1024 * 1024
+    # What of a text reaches a scorer; about 4 characters a token. The rest is named in `left_out`.
+    max_tokens: int = 24_000
+    max_pages: int = 500
+    max_csv_rows: int = 100_000
+    # Decompression bombs: pixels of an image, and bytes that a PDF's streams expand to.
+    max_pixels: int = 50_000_000
+    max_expanded_bytes: int = 64 * 1024 * 1024
+    timeout_s: float = 20.0
+
+
+class ScorerSettings(BaseModel):
+    """One scorer: which, and how to reach and pace it. `model` is a model id or a path."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ScorerKind = "local"
+    model: str | None = None
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    # Atoma's confidential mode goes through its SDK (extra `atoma`).
+    confidential: bool = False
+    vision: bool = True
+    # All workers together; `None` is no limit.
+    concurrency: int = Field(default=64, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    timeout_s: float = 60.0
+    retries: int = Field(default=4, ge=0)
+    # `vote`: the members, and the spread of totals (points) past which a person decides.
+    members: tuple[ScorerSettings, ...] = ()
+    max_disagreement: float = 20.0
+
+
+class FanoutSettings(BaseModel):
+    """How a batch is cut and where its chunks run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chunk_size: int = Field(default=64, ge=1)
+    # Chunks judged at once; `None` is as many as the cluster's CPUs (or GPUs) take.
+    max_chunks_in_flight: int | None = Field(default=None, ge=1)
+    # Resources of one chunk task. CPUs: `None` is 1 where the scorer computes, 0.4 where it waits for a provider.
+    num_cpus: float | None = Field(default=None, gt=0)
+    # Set above 0 to judge on GPU workers.
+    num_gpus: float = Field(default=0.0, ge=0)
+    item_timeout_s: float = 300.0
+    # Before a failed chunk is judged item by item. A file that kills its worker costs a worker each time.
+    chunk_retries: int = Field(default=1, ge=0)
+
+
+class VerificationSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scorer: ScorerSettings = ScorerSettings()
+    read: ReadLimits = ReadLimits()
+    fanout: FanoutSettings = FanoutSettings()
+    # Verdicts: within this many points of the required score, or below this confidence, a person decides.
+    review_margin: float = Field(default=5.0, ge=0)
+    min_confidence: float = Field(default=0.5, ge=0, le=1)
+    # Estimated similarity from which two contents count as the same.
+    near_duplicate: float = Field(default=0.8, gt=0, le=1)
+    # The fairness adjustment never moves a score by more than this many points.
+    fairness_bound: float = Field(default=1.0, ge=0, le=5)
+    score_cache_ttl_s: int = 7 * 24 * 3600
+
+
+class ActorsSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verification: VerificationSettings = VerificationSettings()
