@@ -1,0 +1,1 @@
+"""What is asked: HTTP routes, wire schemas, auth, errors, the console."""

@@ -1,0 +1,101 @@
+"""The API: routes, errors and middleware put together over services that the caller made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware.cors import CORSMiddleware
+
+from actors.settings import VerificationSettings
+from actors.verification.service import VerificationService
+from serve import errors
+from serve.auth import Gate
+from serve.deps import Services
+from serve.limits import BodyLimit
+from serve.poll import CampaignPoll
+from serve.routes import batches, campaigns, contributions, docs, health
+from serve.routes import verification as verification_routes
+from serve.schemas.problems import FieldProblem, Problem
+from serve.settings import ServeSettings
+from storage.engine import Database
+from storage.settings import StorageSettings
+
+UPLOAD_PREFIX = "/ai-verification/"
+
+
+def build_app(
+    *,
+    database: Database,
+    storage_settings: StorageSettings,
+    serve_settings: ServeSettings,
+    verification_settings: VerificationSettings,
+    verification: VerificationService,
+) -> FastAPI:
+    """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
+    poll = CampaignPoll(
+        storage_settings.database_url,
+        cache_size=serve_settings.poll_cache_size,
+        timeout_s=serve_settings.dependency_timeout_s,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await poll.close()
+
+    app = FastAPI(
+        title="Hyvve",
+        version="0.1.0",
+        description="Campaigns, contributions and their verification. Every error is a problem document (RFC 9457).",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN; `docs` serves its own
+        redoc_url=None,
+    )
+    app.state.services = Services(
+        database=database,
+        poll=poll,
+        verification=verification,
+        gate=Gate(serve_settings),
+        storage=storage_settings,
+        serve=serve_settings,
+        reading=verification_settings,
+    )
+    campaigns.add_poll(app)
+    for module in (campaigns, contributions, verification_routes, batches, health, docs):
+        app.include_router(module.router)
+    errors.install(app, retry_after_s=serve_settings.retry_after_s)
+    # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.
+    app.add_middleware(
+        BodyLimit,
+        body_bytes=serve_settings.max_body_bytes,
+        upload_bytes=serve_settings.max_upload_bytes,
+        upload_prefix=UPLOAD_PREFIX,
+    )
+    app.add_middleware(errors.LastResort)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(serve_settings.cors_origins),
+        allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
+        allow_headers=["*"],
+        expose_headers=["ETag", "Link", "Retry-After", "Idempotency-Replayed", "X-Request-ID"],
+    )
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with the problem schema that every route's errors point to."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        problem.pop("$defs", None)
+        schemas |= {"Problem": problem, "FieldProblem": FieldProblem.model_json_schema()}
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,83 @@
+"""Who is asking. Every route depends on a `Principal`, so that wallets and roles can be enforced here alone.
+
+Existing web clients send no credentials: the wallet stands in the path, the body or the form, unproved. Such a caller
+is an anonymous principal that speaks for that wallet. What an anonymous principal may do is `authorize`'s to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+
+from serve.errors import UnauthorizedError
+from serve.settings import ServeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller. `wallet` is what it says it speaks for; `key_id` names its API key without revealing it."""
+
+    kind: Literal["anonymous", "api_key"] = "anonymous"
+    key_id: str | None = None
+    wallet: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Who an activity or an idempotency key belongs to."""
+        return self.wallet or self.key_id or self.kind
+
+
+_ANONYMOUS = Principal()
+
+
+class Gate:
+    """Tells callers apart by their API key, where keys are configured."""
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._keys = {_digest(key.get_secret_value()): f"key-{i}" for i, key in enumerate(settings.api_keys)}
+
+    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
+        """The principal of these ASGI headers. Raises `UnauthorizedError` where a key is needed and none is valid."""
+        if not self._keys:
+            return _ANONYMOUS
+        given = _given_key(headers)
+        if given is None:
+            raise UnauthorizedError("an API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        digest = hashlib.sha256(given).digest()
+        # Compared by digest and in constant time, so that answering tells nothing of a key.
+        for known, key_id in self._keys.items():
+            if hmac.compare_digest(known, digest):
+                return Principal("api_key", key_id)
+        raise UnauthorizedError("this API key is not known")
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _given_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    for name, value in headers:
+        if name == b"x-api-key":
+            return value.strip()
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip()
+    return None
+
+
+def authorize(principal: Principal, wallet: str | None) -> Principal:
+    """The principal speaking for `wallet`. The one place to refuse, once wallets prove themselves."""
+    return principal if wallet is None else replace(principal, wallet=wallet)
+
+
+def principal(request: Request) -> Principal:
+    """FastAPI dependency: the caller of this request, speaking for the wallet in its path where there is one."""
+    gate: Gate = request.app.state.services.gate
+    return authorize(gate.admit(request.scope["headers"]), request.path_params.get("wallet"))
+
+
+Caller = Annotated[Principal, Depends(principal)]

@@ -1,0 +1,83 @@
+"""The API as a Ray Serve application: each replica builds the app of `serve/app.py` from settings.
+
+The process that starts Ray applies `serve.ray_environment.SERVE_ENVIRONMENT` first, and imports this module after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import ray.serve
+from fastapi import FastAPI
+from ray.serve.config import BackpressureConfig
+from ray.serve.deployment import Application
+from ray.serve.schema import LoggingConfig
+
+from actors.settings import VerificationSettings
+from actors.verification.service import VerificationService
+from serve import ingress
+from serve.app import build_app
+from serve.settings import ServeSettings
+from storage.engine import Database
+from storage.settings import StorageSettings
+
+NAME = "hyvve"
+
+VerificationFactory = Callable[[Database, StorageSettings, VerificationSettings], VerificationService]
+
+
+class Api:
+    """A replica. Its constructor's arguments are all it knows."""
+
+    def __init__(
+        self,
+        storage_settings: StorageSettings,
+        serve_settings: ServeSettings,
+        verification_settings: VerificationSettings,
+        open_verification: VerificationFactory,
+    ) -> None:
+        self._storage = storage_settings
+        self._serve = serve_settings
+        self._verification = verification_settings
+        self._open_verification = open_verification
+        self._database: Database | None = None
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        self._database = Database(self._storage.database_url, pool_size=self._storage.pool_size)
+        app = build_app(
+            database=self._database,
+            storage_settings=self._storage,
+            serve_settings=self._serve,
+            verification_settings=self._verification,
+            verification=self._open_verification(self._database, self._storage, self._verification),
+        )
+        ingress.built(app)
+        return app
+
+    async def __del__(self) -> None:
+        if self._database is not None:
+            await self._database.close()
+
+
+def deployment(
+    *,
+    storage_settings: StorageSettings,
+    serve_settings: ServeSettings,
+    verification_settings: VerificationSettings,
+    open_verification: VerificationFactory,
+) -> Application:
+    """The application to hand to `ray.serve.run`."""
+    configured = ray.serve.deployment(
+        name=NAME,
+        num_replicas=serve_settings.replicas,
+        max_ongoing_requests=serve_settings.max_ongoing_requests,
+        max_queued_requests=serve_settings.max_ongoing_requests,
+        backpressure_config=BackpressureConfig(status_code=503, retry_after_s=serve_settings.retry_after_s),
+        ray_actor_options={"num_cpus": serve_settings.replica_cpus},
+        # WARNING and not only no access log: at INFO a record is made for every request, and then dropped.
+        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+    )(ray.serve.ingress()(Api))
+    application: Application = configured.bind(
+        storage_settings, serve_settings, verification_settings, open_verification
+    )
+    return application

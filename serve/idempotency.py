@@ -1,0 +1,94 @@
+"""Writes under an `Idempotency-Key`: the repeated call answers what the first one answered, and does nothing.
+
+A key is its caller's. Callers who name no wallet and have no API key cannot be told apart, so theirs is told by key and
+body together: a stranger's equal key with another body is another request, where a 409 would let one stranger stop all
+others. What they share then is the answer to the very same request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.responses import Response
+
+from serve.auth import Principal
+from serve.deps import Services
+from serve.wire import answer, encode
+from storage import idempotency
+
+Answer = tuple[int, Any]
+
+
+def _scope(request: Request, principal: Principal, request_hash: str) -> str:
+    unknown = principal.wallet is None and principal.key_id is None
+    owner = f"{principal.name}\n{request_hash}" if unknown else principal.name
+    return f"{owner}\n{request.method}\n{request.url.path}"
+
+
+def _replayed(first: idempotency.IdempotencyKey) -> Response:
+    return answer(first.body, first.status, {"Idempotency-Replayed": "true"})
+
+
+async def write(
+    request: Request,
+    given: Services,
+    principal: Principal,
+    key: str | None,
+    *,
+    sent: bytes,
+    work: Callable[[AsyncSession], Awaitable[Answer]],
+) -> Response:
+    """Do `work` in one transaction, together with the record of its answer. An error is not recorded: try again.
+
+    `sent` is what the caller asked for; the same key with another request is a `ConflictError`.
+    """
+    request_hash = hashlib.sha256(sent).hexdigest()
+    scope = _scope(request, principal, request_hash)
+    async with given.database.begin() as session:
+        if key is not None:
+            first = await idempotency.replay(session, scope, key, request_hash)
+            if first is not None:
+                return _replayed(first)
+        status, document = await work(session)
+        body = encode(document)
+        if key is not None:
+            idempotency.remember(session, scope, key, request_hash, status=status, body=orjson.loads(body))
+            await idempotency.forget(session)
+    return Response(body, status, media_type="application/json")
+
+
+async def judge(
+    request: Request,
+    given: Services,
+    principal: Principal,
+    key: str | None,
+    *,
+    sent: bytes,
+    work: Callable[[], Awaitable[Answer]],
+) -> Response:
+    """The same for work that takes long and commits by itself: no transaction is held open meanwhile.
+
+    Two simultaneous calls with one key may both be judged; both answer the one that was recorded first.
+    """
+    if key is None:
+        status, document = await work()
+        return answer(document, status)
+    request_hash = hashlib.sha256(sent).hexdigest()
+    scope = _scope(request, principal, request_hash)
+    async with given.database.begin() as session:
+        first = await idempotency.replay(session, scope, key, request_hash)
+    if first is None:
+        status, document = await work()
+        body = orjson.loads(encode(document))
+        async with given.database.begin() as session:
+            first = await idempotency.replay(session, scope, key, request_hash)
+            if first is None:
+                idempotency.remember(session, scope, key, request_hash, status=status, body=body)
+                await idempotency.forget(session)
+                return answer(document, status)
+    return _replayed(first)

@@ -1,0 +1,111 @@
+"""Verification batches on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from serve.schemas import verification
+from serve.schemas.fields import CampaignKey, SampleSize
+from serve.schemas.verification import VerdictAnswer
+from storage.verifications import UNFINISHED, Progress, VerificationBatch, VerificationResult
+
+
+class DatasetToVerify(BaseModel):
+    """All contributions of a campaign, or a random sample of them."""
+
+    onchain_campaign_id: CampaignKey
+    sample_size: SampleSize | None = None
+
+
+class BatchStarted(BaseModel):
+    message: str
+    triggered_count: int
+    total_found_in_campaign: int
+    batch_id: UUID
+
+
+class Verdicts(BaseModel):
+    ACCEPT: int = 0
+    REJECT: int = 0
+    REVIEW: int = 0
+    ERROR: int = 0
+
+
+class BatchAnswer(BaseModel):
+    """Where a batch stands. `throughput_per_s` is over the whole run; `estimated_seconds_left` is null while unknown.
+
+    `errors` counts ERROR rows by their code.
+    """
+
+    batch_id: UUID
+    onchain_campaign_id: str
+    state: Literal["pending", "running", "completed", "cancelled", "failed"]
+    cancel_requested: bool
+    total_found_in_campaign: int
+    triggered_count: int
+    judged: int
+    verdicts: Verdicts
+    errors: dict[str, int]
+    throughput_per_s: float | None
+    estimated_seconds_left: float | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class ResultAnswer(VerdictAnswer):
+    result_id: int
+    contribution_id: UUID | None
+    contributor: str
+    created_at: datetime
+
+
+def of_batch(
+    batch: VerificationBatch, progress: Progress, onchain_campaign_id: str, moment: datetime
+) -> dict[str, Any]:
+    rate = _rate(batch, progress, moment)
+    left = max(0, batch.triggered_count - progress.judged)
+    if batch.state not in UNFINISHED:
+        seconds: float | None = 0.0
+    else:
+        seconds = round(left / rate, 1) if rate else None
+    return {
+        "batch_id": batch.batch_id,
+        "onchain_campaign_id": onchain_campaign_id,
+        "state": batch.state,
+        "cancel_requested": batch.cancel_requested,
+        "total_found_in_campaign": batch.total_found,
+        "triggered_count": batch.triggered_count,
+        "judged": progress.judged,
+        "verdicts": {"ACCEPT": 0, "REJECT": 0, "REVIEW": 0, "ERROR": 0, **progress.verdicts},
+        "errors": progress.errors,
+        "throughput_per_s": None if rate is None else round(rate, 2),
+        "estimated_seconds_left": seconds,
+        "error": batch.error,
+        "created_at": batch.created_at,
+        "started_at": batch.started_at,
+        "finished_at": batch.finished_at,
+    }
+
+
+def _rate(batch: VerificationBatch, progress: Progress, moment: datetime) -> float | None:
+    """Judgements a second since the batch was started, up to its end or to now."""
+    if batch.started_at is None or progress.judged == 0:
+        return None
+    seconds = ((batch.finished_at or moment) - batch.started_at).total_seconds()
+    return progress.judged / seconds if seconds > 0 else None
+
+
+def of_result(row: VerificationResult) -> dict[str, Any]:
+    return {
+        "result_id": row.result_id,
+        "contribution_id": row.contribution_id,
+        "contributor": row.contributor,
+        "created_at": row.created_at,
+        **verification.of_row(row),
+    }

@@ -1,0 +1,35 @@
+"""What this room must be told. Built once in `cluster/settings.py`, passed in, never read from the environment."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class ServeSettings(BaseModel):
+    """How the API answers and how Ray Serve runs it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Web clients' origins, "https://app.example" or "*". Browsers of other origins are refused.
+    cors_origins: tuple[str, ...] = ()
+    # With keys set, every call but health needs one (`Authorization: Bearer …` or `X-API-Key`); without, none does.
+    api_keys: tuple[SecretStr, ...] = ()
+    # An uploaded file, and any other body. A JSON body may be larger than its longest field, so that a megabyte of
+    # title is a 422 that names the field.
+    max_upload_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    # Existing clients ask for whole lists, without pages.
+    page_size: int = Field(default=1000, ge=1)
+    max_page_size: int = Field(default=1000, ge=1)
+    # How long one check of /readyz, or one freshness query of the campaign poll, may take.
+    dependency_timeout_s: float = Field(default=3.0, gt=0)
+    retry_after_s: int = Field(default=2, ge=1)
+    # Rendered campaigns kept per replica.
+    poll_cache_size: int = Field(default=10_000, ge=1)
+
+    # Ray Serve.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    replicas: int = Field(default=1, ge=1)
+    replica_cpus: float = Field(default=0.5, ge=0)
+    max_ongoing_requests: int = Field(default=1024, ge=1)

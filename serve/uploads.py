@@ -1,0 +1,44 @@
+"""Uploaded files, read whole and within their limit."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from fastapi import UploadFile
+from fastapi.exceptions import RequestValidationError
+
+from serve.errors import BodyTooLargeError
+from serve.schemas.fields import CONTROLS
+
+# A directory in a file's name is the client's own business; either system's separator.
+_SEPARATORS = re.compile(r"[/\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as it was sent. `name` is its base name, `declared_type` what the client says it is, if anything."""
+
+    data: bytes
+    name: str
+    declared_type: str | None
+
+    def digest(self, *fields: str) -> bytes:
+        """What stands for this upload and the form's other fields when requests are compared."""
+        parts = (*fields, self.name, self.declared_type or "", hashlib.sha256(self.data).hexdigest())
+        return "\n".join(parts).encode()
+
+
+async def read(file: UploadFile, field: str, *, limit: int) -> Upload:
+    """The file. Raises `BodyTooLargeError`, or a 422 for a name that reads other than it is."""
+    name = _SEPARATORS.split(file.filename or "")[-1]
+    if found := CONTROLS.search(name):
+        message = f"the file's name holds the character U+{ord(found[0]):04X}, which is refused"
+        raise RequestValidationError([{"type": "control_character", "loc": ("body", field), "msg": message}])
+    data = await file.read(limit + 1)
+    if len(data) > limit:
+        raise BodyTooLargeError(f"the file is larger than the {limit} bytes that this address takes", subject=name)
+    declared = (file.content_type or "").partition(";")[0].strip().lower()
+    # Clients that do not know say so by this type.
+    return Upload(data, name[:255], None if declared in {"", "application/octet-stream"} else declared)
