@@ -1,0 +1,1 @@
+"""Where it runs: settings from the environment, embedded services, Ray, Serve, the `hyvve` command."""

@@ -1,0 +1,93 @@
+"""Every environment variable that Hyvve reads: its name, what it sets, what it may be.
+
+One line here is one variable: `cluster/settings.py` reads them, `docs/operations.md` lists them, a test holds both
+together.
+"""
+
+# ruff: noqa: E501 - a table: one variable, one line
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# How a value is written: as it stands, as a list with commas, as a yes or no, or as scorers (see `_members`).
+Form = Literal["plain", "list", "members", "megabytes", "days"]
+
+# What one of a value's units comes to.
+UNITS: dict[Form, int] = {"megabytes": 1024 * 1024, "days": 24 * 3600}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    name: str
+    field: str  # the setting's place, with dots
+    help: str
+    form: Form = "plain"
+    secret: bool = False
+    also: tuple[str, ...] = ()  # further places of the same value
+
+
+VARIABLES = (
+    Variable("SQLALCHEMY_DATABASE_URL", "storage.database_url", "PostgreSQL to use; unset: the embedded one", secret=True),
+    Variable("REDIS_URL", "storage.redis_url", "Redis to use; unset: the embedded one", secret=True),
+    Variable("RAY_ADDRESS", "cluster.ray_address", "Ray cluster to join, `host:port`; unset: a Ray of this machine's own"),
+    Variable("HYVVE_DATA_DIR", "storage.data_dir", "where everything embedded is kept (default `./.hyvve`)"),
+    Variable("HYVVE_HOST", "serve.host", "address the API listens on; `0.0.0.0` for all (default `127.0.0.1`)"),
+    Variable("HYVVE_PORT", "serve.port", "port of the API (default 8000)"),
+    Variable("HYVVE_DASHBOARD_PORT", "cluster.dashboard_port", "port of the Ray dashboard (default: first free from 8265)"),
+    Variable("HYVVE_REPLICAS", "serve.replicas", "processes that answer the API (default 1)"),
+    Variable("HYVVE_CORS_ORIGINS", "serve.cors_origins", "origins of web clients, with commas, or `*`", "list"),
+    Variable("HYVVE_API_KEYS", "serve.api_keys", "keys that callers must show, with commas; unset: none", "list", secret=True),
+    Variable(
+        "HYVVE_MAX_UPLOAD_MB", "serve.max_upload_bytes",
+        "largest file, uploaded, fetched or in a folder (default 10; Walrus takes no more than 10)", "megabytes",
+        also=("actors.verification.read.max_bytes", "storage.fetch.max_bytes"),
+    ),
+    Variable("HYVVE_CPUS", "cluster.num_cpus", "CPUs that this machine's own Ray may use (default: all)"),
+    Variable("HYVVE_GPUS", "cluster.num_gpus", "GPUs that this machine's own Ray may use (default: all)"),
+    Variable("HYVVE_DB_POOL", "storage.pool_size", "database connections per process (default 5)"),
+    Variable("HYVVE_BLOB_STORE", "storage.blob_store", "where content is kept: `local` (default) or `walrus`"),
+    Variable("WALRUS_PUBLISHER_URL", "storage.walrus.publisher_url", "Walrus publisher"),
+    Variable("WALRUS_AGGREGATOR_URL", "storage.walrus.aggregator_url", "Walrus aggregator"),
+    Variable("WALRUS_JWT_SECRET", "storage.walrus.jwt_secret", "secret of a publisher that wants a token", secret=True),
+    Variable("WALRUS_JWT_LIFETIME_S", "storage.walrus.jwt_lifetime_s", "seconds that token lives; as the publisher demands (120)"),
+    Variable("WALRUS_EPOCHS", "storage.walrus.epochs", "epochs a blob is paid for (default 5)"),
+    Variable("IPFS_GATEWAY", "storage.fetch.ipfs_gateway", "gateway that resolves IPFS content ids"),
+    Variable(
+        "HYVVE_FETCH_NETWORKS", "storage.fetch.allowed_networks",
+        "private networks that a `data_url` may reach, CIDR with commas", "list",
+    ),
+    Variable("HYVVE_SCORER", "actors.verification.scorer.kind", "`local` (default), `openai`, `gemini`, `atoma` or `vote`"),
+    Variable("HYVVE_SCORER_MODEL", "actors.verification.scorer.model", "model id, or path (default: the scorer's own)"),
+    Variable("HYVVE_SCORER_VISION", "actors.verification.scorer.vision", "whether the model sees images (default true)"),
+    Variable("HYVVE_SCORER_CONCURRENCY", "actors.verification.scorer.concurrency", "calls at once, all workers together (64)"),
+    Variable("HYVVE_SCORER_RPM", "actors.verification.scorer.requests_per_minute", "calls a minute, all workers (no limit)"),
+    Variable("HYVVE_SCORER_TIMEOUT_S", "actors.verification.scorer.timeout_s", "seconds one call may take (60)"),
+    Variable("HYVVE_SCORER_RETRIES", "actors.verification.scorer.retries", "times a failed call is repeated (4)"),
+    Variable(
+        "HYVVE_SCORER_MEMBERS", "actors.verification.scorer.members",
+        "who votes: `kind` or `kind:model`, with commas, as in `local,openai:gpt-4o-mini`", "members",
+    ),
+    Variable(
+        "HYVVE_SCORER_MAX_DISAGREEMENT", "actors.verification.scorer.max_disagreement",
+        "points between voters past which a person decides (20)",
+    ),
+    Variable("OPENAI_BASE_URL", "openai.base_url", "OpenAI-compatible endpoint of the scorer `openai`"),
+    Variable("OPENAI_API_KEY", "openai.api_key", "its key", secret=True),
+    Variable("GOOGLE_API_KEY", "gemini.api_key", "key of the scorer `gemini`", secret=True),
+    Variable("ATOMASDK_BEARER_AUTH", "atoma.api_key", "key of the scorer `atoma`", secret=True),
+    Variable("ATOMA_BASE_URL", "atoma.base_url", "endpoint of the scorer `atoma` (default: the public one)"),
+    Variable("HYVVE_ATOMA_CONFIDENTIAL", "atoma.confidential", "Atoma's confidential mode (default false)"),
+    Variable("HYVVE_REVIEW_MARGIN", "actors.verification.review_margin", "points around the required score left to a person (5)"),
+    Variable("HYVVE_MIN_CONFIDENCE", "actors.verification.min_confidence", "below it a person decides, 0–1 (0.5)"),
+    Variable("HYVVE_NEAR_DUPLICATE", "actors.verification.near_duplicate", "similarity of a duplicate, 0–1 (0.8)"),
+    Variable("HYVVE_FAIRNESS_BOUND", "actors.verification.fairness_bound", "largest fairness adjustment, 0–5 points (1)"),
+    Variable("HYVVE_SCORE_CACHE_DAYS", "actors.verification.score_cache_ttl_s", "how long a score is remembered (7)", "days"),
+    Variable("HYVVE_CHUNK_SIZE", "actors.verification.fanout.chunk_size", "contributions per Ray task (64)"),
+    Variable("HYVVE_MAX_CHUNKS", "actors.verification.fanout.max_chunks_in_flight", "tasks at once (one per CPU or GPU)"),
+    Variable("HYVVE_WORKER_CPUS", "actors.verification.fanout.num_cpus", "CPUs that a task holds (1; 0.5 where a provider scores)"),
+    Variable("HYVVE_WORKER_GPUS", "actors.verification.fanout.num_gpus", "GPUs that a task holds; above 0: GPU workers (0)"),
+)  # fmt: skip
+
+BY_NAME = {variable.name: variable for variable in VARIABLES}

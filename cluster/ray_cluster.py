@@ -1,0 +1,363 @@
+"""Ray and Serve: started for this data directory alone, or joined; the application deployed on them.
+
+Call `prepare_environment` first: Ray Serve reads its settings when it is imported, in this process and in every process
+that Ray starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import time
+import traceback
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actors.verification.ray_environment import CHUNK_ENVIRONMENT
+from cluster.errors import RayError
+from cluster.ports import free_ports
+from cluster.processes import MARKER
+from cluster.settings import Settings
+from serve.ray_environment import SERVE_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from ray.serve.deployment import Application
+
+    from actors.verification.workplace import Setup
+
+APPLICATION = "hyvve"
+NAMESPACE = "hyvve"
+_CONNECT_TIMEOUT_S = 5.0
+_API_TIMEOUT_S = 180.0
+# Serve kills a proxy that is not ready in 5 s, three times in a row; on a busy machine it starts no faster for that.
+_PROXY_START_S = "30"
+# Sessions of Ray kept for their logs, this one included.
+_SESSIONS_KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    address: str
+    dashboard_url: str | None
+    logs: str
+
+
+def serve_environment(settings: Settings) -> dict[str, str]:
+    """What Ray Serve must find in the environment of every process: HAProxy and throughput mode, and on a Ray of this
+    machine's own also paths and ports that no other project here uses.
+    """
+    mode = {**SERVE_ENVIRONMENT, "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": _PROXY_START_S}
+    if settings.cluster.ray_address is not None:
+        return mode
+    sockets = settings.directory.runtime / "ha"
+    statistics, metrics, fallback, fallback_grpc = free_ports(4)
+    return {
+        **mode,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(sockets / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        # Serve's own proxy behind HAProxy shares its port with whoever has the same one, and would mix up projects.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+    }
+
+
+def prepare_environment(settings: Settings) -> None:
+    """Complete this process's environment, which Ray's processes inherit."""
+    os.environ.update(serve_environment(settings))
+    if settings.cluster.ray_address is None:
+        os.environ.pop("RAY_ADDRESS", None)
+        os.environ[MARKER] = str(settings.directory.root)
+    else:
+        # By default a driver ends itself after a minute without its cluster's head, which may be back in two.
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "86400")
+    # Said before anything of Ray is loaded: its core reads this once, and a thread of ours may load it before
+    # `ray.init` decides. A cluster that we join may have no tokens; ours has.
+    if settings.cluster.ray_address is None or _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    for name, value in CHUNK_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Usage statistics are off unless the operator wants them.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+def start(settings: Settings) -> Node:
+    """Start this project's own Ray, on this machine. Ray's processes end with the calling thread.
+
+    Raises `RayError`.
+    """
+    import ray  # noqa: PLC0415 - half a second
+
+    cluster = settings.cluster
+    sessions = settings.directory.runtime / "ray"
+    _forget_old_sessions(sessions)
+    try:
+        context = ray.init(
+            address="local",
+            num_cpus=cluster.num_cpus,
+            num_gpus=cluster.num_gpus,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=cluster.dashboard_port,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(sessions),
+        )
+    except Exception as error:
+        raise RayError(
+            f"Ray could not be started ({_first_line(error)}); its logs are in {sessions}/session_latest/logs"
+        ) from error
+    return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
+
+
+def join(settings: Settings) -> Node:
+    """Connect to the Ray cluster at RAY_ADDRESS. Raises `RayError` saying why that is not possible."""
+    import ray  # noqa: PLC0415
+
+    address = settings.cluster.ray_address
+    assert address is not None
+    if address not in ("auto", "local"):
+        _require_answer(address)
+    try:
+        context = ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            # The cluster's own processes may have been started without it.
+            runtime_env={"env_vars": serve_environment(settings)},
+        )
+    except Exception as error:
+        raise _cannot_join(address, error) from error
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    _require_reachable_services(settings, sum(1 for node in nodes if node["Alive"]))
+    return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
+
+
+def application(settings: Settings) -> Application:
+    """The API as Serve deploys it. Importing it takes a second or two: do it while Ray starts."""
+    from actors.verification.actor import RayVerification  # noqa: PLC0415
+    from serve.deployment import deployment  # noqa: PLC0415
+
+    return deployment(
+        storage_settings=settings.storage,
+        serve_settings=settings.serve,
+        verification_settings=settings.actors.verification,
+        open_verification=RayVerification,
+    )
+
+
+def deploy(settings: Settings, application: Application) -> None:
+    """Start Serve and deploy the API on it. Raises `RayError` where the application does not come up."""
+    import ray.serve  # noqa: PLC0415
+
+    # `ray.serve.start` returns once the proxies run; the replicas can start meanwhile, from when the controller exists.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="serve") as pool:
+        proxies = pool.submit(
+            ray.serve.start,
+            proxy_location="EveryNode" if settings.cluster.ray_address else "HeadOnly",
+            http_options={"host": settings.serve.host, "port": settings.serve.port},
+        )
+        try:
+            _wait_for_controller(proxies)
+            ray.serve.run(application, name=APPLICATION, route_prefix="/")
+            _wait_for_proxies(proxies)
+        except Exception as error:
+            raise RayError(f"the API could not be deployed ({_first_line(error)}){_deployment_reason()}") from error
+
+
+def _wait_for_proxies(proxies: Future[None]) -> None:
+    import ray.exceptions  # noqa: PLC0415
+
+    failure = proxies.exception()
+    # Serve replaces a proxy that died or was slow; whether the API answers is asked afterwards.
+    if failure is not None and not isinstance(failure, ray.exceptions.RayError | TimeoutError):
+        raise failure
+
+
+def _wait_for_controller(proxies: Future[None]) -> None:
+    import ray  # noqa: PLC0415
+
+    while not proxies.done():
+        try:
+            ray.get_actor("SERVE_CONTROLLER_ACTOR", namespace="serve")
+        except ValueError:
+            time.sleep(0.02)
+        else:
+            return
+
+
+def wait_for_api(url: str) -> None:
+    """Returns once GET /healthz answers 200. Raises `RayError` after three minutes."""
+    deadline = time.monotonic() + _API_TIMEOUT_S
+    reason = "no answer"
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:  # noqa: S310 - our own address
+                if answer.status == 200:
+                    return
+        except urllib.error.HTTPError as error:
+            reason = f"status {error.code}"
+        except OSError as error:
+            reason = str(error)
+        time.sleep(0.05)
+    raise RayError(f"the API at {url} is deployed and does not answer ({reason}); is it another program's port?")
+
+
+def start_runner(settings: Settings) -> None:
+    """The actor that brings batches to their end runs, and goes on with the unfinished ones."""
+    from actors.verification.actor import ensure_runner  # noqa: PLC0415
+
+    ensure_runner(_setup(settings))
+
+
+def withdraw(settings: Settings) -> None:
+    """Take our application and actors off a cluster that we joined, and Serve where nothing else uses it."""
+    import ray.serve  # noqa: PLC0415
+
+    from actors.verification.actor import stop_actors  # noqa: PLC0415
+
+    with contextlib.suppress(Exception):  # the cluster may be gone already
+        stop_actors(_setup(settings))
+        ray.serve.delete(APPLICATION)
+        if not ray.serve.status().applications:
+            ray.serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def withdraw_from(address: str | None, settings: Settings) -> None:
+    """`withdraw`, by a process that is not connected: what a killed supervisor could not do."""
+    import ray  # noqa: PLC0415
+
+    with contextlib.suppress(Exception):
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        withdraw(settings)
+        ray.shutdown()
+
+
+def withdraw_runner(settings: Settings) -> None:
+    """Take our actors off a cluster that we joined, unless an application there needs them."""
+    import ray.serve  # noqa: PLC0415
+
+    from actors.verification.actor import stop_actors  # noqa: PLC0415
+
+    with contextlib.suppress(Exception):  # the cluster may be gone already
+        if APPLICATION not in ray.serve.status().applications:
+            stop_actors(_setup(settings))
+
+
+def stop(settings: Settings, *, deployed: bool = True) -> None:
+    """End the Ray that `start` started, or the connection that `join` made. `deployed`: with our application on it."""
+    import ray  # noqa: PLC0415
+
+    if settings.cluster.ray_address is not None:
+        (withdraw if deployed else withdraw_runner)(settings)
+    ray.shutdown()
+
+
+def _setup(settings: Settings) -> Setup:
+    from actors.verification.workplace import Setup  # noqa: PLC0415
+
+    return Setup(storage=settings.storage, verification=settings.actors.verification)
+
+
+def _node(info: Mapping[str, str]) -> Node:
+    dashboard = info.get("webui_url")
+    return Node(
+        address=info["gcs_address"],
+        dashboard_url=f"http://{dashboard}" if dashboard else None,
+        logs=str(Path(info["session_dir"]) / "logs"),
+    )
+
+
+def _has_token() -> bool:
+    """Whether this user has a token of a Ray cluster, where Ray looks for it."""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return True
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser().exists()
+
+
+def _require_answer(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise RayError(f"RAY_ADDRESS={address} is not host:port, as in 10.0.0.5:6379", subject="RAY_ADDRESS")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise RayError(
+            f"no Ray answers at RAY_ADDRESS={address} ({error.strerror or error}): check the address and that the "
+            "cluster runs (`ray status --address …`), or unset RAY_ADDRESS to start one here",
+            subject="RAY_ADDRESS",
+        ) from error
+
+
+def _cannot_join(address: str, error: Exception) -> RayError:
+    text = "".join(traceback.format_exception(error))  # the reason is a cause of a cause
+    if "Version mismatch" in text:
+        versions = ", ".join(line.strip() for line in str(error).splitlines() if line.startswith("    "))
+        return RayError(
+            f"the Ray cluster at {address} and this installation differ (cluster first: {versions}): install the same "
+            "versions of Ray and Python on both",
+            subject="RAY_ADDRESS",
+        )
+    if "AuthenticationError" in text:
+        return RayError(
+            f"the Ray cluster at {address} refuses our token: copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN",
+            subject="RAY_ADDRESS",
+        )
+    return RayError(
+        f"the Ray cluster at {address} cannot be joined ({_first_line(error)}): run this on a machine of the cluster",
+        subject="RAY_ADDRESS",
+    )
+
+
+def _require_reachable_services(settings: Settings, nodes: int) -> None:
+    """Workers on other machines cannot reach what is embedded here behind Unix sockets."""
+    embedded = [
+        name
+        for name, is_embedded in (
+            ("SQLALCHEMY_DATABASE_URL", settings.cluster.embedded_postgres),
+            ("REDIS_URL", settings.cluster.embedded_redis),
+        )
+        if is_embedded
+    ]
+    if embedded and nodes > 1:
+        raise RayError(
+            f"the Ray cluster has {nodes} nodes, which cannot reach services embedded in this one: set "
+            f"{' and '.join(embedded)} to shared ones",
+            subject=embedded[0],
+        )
+
+
+def _deployment_reason() -> str:
+    import ray.serve  # noqa: PLC0415
+
+    with contextlib.suppress(Exception):
+        application = ray.serve.status().applications[APPLICATION]
+        for each in application.deployments.values():
+            if each.message:
+                return ": " + " ".join(each.message.split())[-600:]
+    return ""
+
+
+def _forget_old_sessions(sessions: Path) -> None:
+    past = sorted(each for each in sessions.glob("session_2*") if each.is_dir() and not each.is_symlink())
+    for each in past[: 1 - _SESSIONS_KEPT or None]:
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
