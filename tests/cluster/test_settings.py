@@ -1,0 +1,190 @@
+"""A typo or a wrong value in the environment is told by name, before anything starts."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from pathlib import Path
+
+import pytest
+
+from cluster.environment import VARIABLES
+from cluster.errors import SettingError
+from cluster.settings import Settings
+from storage.blobs.open import open_store
+
+
+def test_with_an_empty_environment_everything_is_embedded_in_the_working_directory() -> None:
+    settings = Settings.from_environment({})
+    assert settings.storage.data_dir == Path.cwd() / ".hyvve"
+    assert settings.cluster.embedded_postgres
+    assert settings.cluster.embedded_redis
+    assert settings.serve.port == 8000
+    assert settings.serve.host == "127.0.0.1"
+    assert settings.actors.verification.scorer.kind == "local"
+
+
+def test_variables_reach_the_room_that_uses_them() -> None:
+    settings = Settings.from_environment(
+        {
+            "SQLALCHEMY_DATABASE_URL": "postgresql://a:b@db/x",
+            "REDIS_URL": "redis://cache:6379/1",
+            "HYVVE_PORT": "8123",
+            "HYVVE_CORS_ORIGINS": "https://a.example, https://b.example",
+            "HYVVE_SCORER": "openai",
+            "OPENAI_BASE_URL": "http://localhost:9999/v1",
+            "OPENAI_API_KEY": "sk-1",
+            "HYVVE_SCORER_RPM": "300",
+            "HYVVE_WORKER_GPUS": "0.5",
+        }
+    )
+    scorer = settings.actors.verification.scorer
+    assert settings.storage.database_url == "postgresql://a:b@db/x"
+    assert not settings.cluster.embedded_postgres
+    assert not settings.cluster.embedded_redis
+    assert settings.serve.port == 8123
+    assert settings.serve.cors_origins == ("https://a.example", "https://b.example")
+    assert (scorer.kind, scorer.base_url, scorer.requests_per_minute) == ("openai", "http://localhost:9999/v1", 300)
+    assert scorer.api_key is not None
+    assert scorer.api_key.get_secret_value() == "sk-1"
+    assert settings.actors.verification.fanout.num_gpus == 0.5
+
+
+def test_voters_get_their_providers_keys_and_the_shared_pace() -> None:
+    settings = Settings.from_environment(
+        {
+            "HYVVE_SCORER": "vote",
+            "HYVVE_SCORER_MEMBERS": "openai:gpt-4o-mini, gemini",
+            "OPENAI_API_KEY": "sk-1",
+            "GOOGLE_API_KEY": "g-1",
+            "HYVVE_SCORER_TIMEOUT_S": "12",
+        }
+    )
+    first, second = settings.actors.verification.scorer.members
+    assert (first.kind, first.model, first.timeout_s) == ("openai", "gpt-4o-mini", 12)
+    assert first.api_key is not None
+    assert first.api_key.get_secret_value() == "sk-1"
+    assert (second.kind, second.model, second.timeout_s) == ("gemini", None, 12)
+    assert second.api_key is not None
+    assert second.api_key.get_secret_value() == "g-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("HYVVE_PORT", "http", "integer"),
+        ("HYVVE_PORT", "70000", "65535"),
+        ("HYVVE_REPLICAS", "0", "greater than or equal to 1"),
+        ("HYVVE_SCORER", "gpt", "'local', 'openai', 'gemini', 'atoma' or 'vote'"),
+        ("HYVVE_BLOB_STORE", "s3", "'local' or 'walrus'"),
+        ("HYVVE_SCORER_VISION", "perhaps", "boolean"),
+        ("HYVVE_MIN_CONFIDENCE", "1.5", "less than or equal to 1"),
+        ("HYVVE_MAX_UPLOAD_MB", "-1", "whole number from 1"),
+        ("HYVVE_SCORER_RPM", "0", "greater than or equal to 1"),
+        ("RAY_ADDRESS", "ray://head:10001", "host:port"),
+        ("SQLALCHEMY_DATABASE_URL", "sqlite:///x.db", "postgresql://"),
+        ("REDIS_URL", "cache:6379", "redis://"),
+        ("OPENAI_BASE_URL", "localhost:80", "https://"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({name: value})
+    assert caught.value.subject == name
+    assert name in caught.value.message
+    assert allowed in caught.value.message
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingError, match=r"HYVVE_PROT .*did you mean HYVVE_PORT\?"):
+        Settings.from_environment({"HYVVE_PROT": "8001"})
+
+
+def test_others_variables_are_not_our_business() -> None:
+    Settings.from_environment({"PATH": "/bin", "PORT": "x", "RAY_TMPDIR": "/x"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "subject"),
+    [
+        ({"HYVVE_SCORER": "vote"}, "HYVVE_SCORER_MEMBERS"),
+        ({"HYVVE_SCORER_MEMBERS": "local"}, "HYVVE_SCORER_MEMBERS"),
+        ({"HYVVE_SCORER": "vote", "HYVVE_SCORER_MEMBERS": "local,claude"}, "HYVVE_SCORER_MEMBERS"),
+        ({"HYVVE_BLOB_STORE": "walrus"}, "WALRUS_PUBLISHER_URL"),
+        (
+            {"HYVVE_BLOB_STORE": "walrus", "WALRUS_PUBLISHER_URL": "https://p.example"},
+            "WALRUS_AGGREGATOR_URL",
+        ),
+    ],
+)
+def test_settings_that_need_another_say_which(environ: dict[str, str], subject: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment(environ)
+    assert caught.value.subject == subject
+
+
+def test_secrets_show_neither_in_errors_nor_in_the_settings_text() -> None:
+    settings = Settings.from_environment({"OPENAI_API_KEY": "sk-verysecret", "HYVVE_SCORER": "openai"})
+    assert "sk-verysecret" not in repr(settings)
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({"SQLALCHEMY_DATABASE_URL": "mysql://root:hunter2@db/x"})
+    assert "hunter2" not in caught.value.message
+
+
+def test_settings_travel_to_ray_workers_unchanged() -> None:
+    settings = Settings.from_environment({"OPENAI_API_KEY": "sk-1", "HYVVE_SCORER": "openai"})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_two_data_directories_share_no_address() -> None:
+    one = Settings.from_environment({"HYVVE_DATA_DIR": "/tmp/one"})
+    two = Settings.from_environment({"HYVVE_DATA_DIR": "/tmp/two"})
+    assert one.storage.database_url != two.storage.database_url
+    assert one.storage.redis_url != two.storage.redis_url
+
+
+def test_on_a_cluster_the_api_listens_on_all_interfaces_unless_told_otherwise() -> None:
+    assert Settings.from_environment({"RAY_ADDRESS": "10.0.0.1:6379"}).serve.host == "0.0.0.0"
+    assert (
+        Settings.from_environment({"RAY_ADDRESS": "10.0.0.1:6379", "HYVVE_HOST": "10.0.0.1"}).serve.host == "10.0.0.1"
+    )
+
+
+def test_every_variable_sets_a_setting_that_exists() -> None:
+    values = {"HYVVE_SCORER_MEMBERS": "local", "HYVVE_SCORER": "vote", "HYVVE_BLOB_STORE": "walrus"}
+    urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
+    for variable in VARIABLES:
+        sample = values.get(variable.name) or urls.get(variable.name)
+        if sample is None:
+            sample = "https://x.example" if variable.name.endswith(("_URL", "GATEWAY")) else "1"
+        environ = {
+            "WALRUS_PUBLISHER_URL": "https://p.example", "WALRUS_AGGREGATOR_URL": "https://a.example",
+            variable.name: sample,
+        }  # fmt: skip
+        if variable.name == "HYVVE_SCORER":
+            environ["HYVVE_SCORER_MEMBERS"] = "local"
+        if variable.name == "HYVVE_SCORER_MEMBERS":
+            environ["HYVVE_SCORER"] = "vote"
+        Settings.from_environment(environ)
+
+
+def test_one_variable_sets_every_limit_on_a_files_size(tmp_path: Path) -> None:
+    """Else a file of 15 MB is taken by the API, and then refused by the store or the reader."""
+    settings = Settings.from_environment({"HYVVE_MAX_UPLOAD_MB": "20", "HYVVE_DATA_DIR": str(tmp_path)})
+    size = 20 * 1024 * 1024
+    assert settings.serve.max_upload_bytes == size
+    assert settings.actors.verification.read.max_bytes == size
+    assert settings.storage.fetch.max_bytes == size
+    assert settings.storage.walrus.max_bytes == 10 * 1024 * 1024  # Walrus's own
+
+    async def kept(data: bytes) -> bytes:
+        store = open_store(settings.storage)
+        return await store.get(await store.put(data))
+
+    large = bytes(15 * 1024 * 1024)
+    assert asyncio.run(kept(large)) == large
+
+
+def test_the_operations_page_lists_every_variable_as_the_code_has_it() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert [each.name for each in VARIABLES if f"| `{each.name}` | {each.help} |\n" not in page] == []

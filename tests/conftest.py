@@ -1,0 +1,169 @@
+"""Real services for every test: one embedded PostgreSQL and Redis, one Ray cluster, per pytest process."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+import redis
+from sqlalchemy import make_url
+
+from actors.verification.ray_environment import CHUNK_ENVIRONMENT
+from cluster.embedded import start_postgres, start_redis, stop_postgres, stop_redis
+from storage.engine import Database
+from storage.migrations import schema
+
+_numbers = itertools.count()
+
+
+# A shell starts background jobs with interrupts ignored, and children inherit that: tests of Ctrl-C would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def services_dir() -> Iterator[Path]:
+    """The data directory of this process's services; short, for Unix sockets allow 107 bytes."""
+    directory = Path(tempfile.mkdtemp(prefix="hyv", dir="/tmp"))
+    directory.chmod(0o755)  # PostgreSQL runs as a user of its own where we are root
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(services_dir: Path) -> Iterator[str]:
+    """URL of a server whose database `template_hyvve` is migrated; tests copy it (see `database_url`)."""
+    url = start_postgres(services_dir)
+    _execute(url, "CREATE DATABASE template_hyvve")
+    schema.upgrade(_named(url, "template_hyvve"))
+    yield url
+    stop_postgres(services_dir)
+
+
+@contextlib.contextmanager
+def database_from_template(postgres: str, name: str) -> Iterator[str]:
+    """A migrated, empty database of that name, for as long as the block lasts."""
+    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE template_hyvve")
+    yield _named(postgres, name)
+    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    with database_from_template(postgres, f"test_{next(_numbers)}") as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(services_dir: Path) -> Iterator[str]:
+    yield start_redis(services_dir)
+    stop_redis(services_dir)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """An empty Redis; it is this process's alone, so it is emptied before each test that asks for it."""
+    with redis.Redis.from_url(redis_server) as client:
+        client.flushall()
+    return redis_server
+
+
+class RayCluster:
+    """A Ray cluster of this pytest process's own: one node of two CPUs, and more while a test asks for them."""
+
+    def __init__(self, directory: Path) -> None:
+        # Half a second that only tests on a cluster should cost.
+        import ray  # noqa: PLC0415
+        from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+        self._ray = ray
+        os.environ.update(CHUNK_ENVIRONMENT)  # as `hyvve up` does
+        ray.init(
+            address="local",
+            num_cpus=2,
+            object_store_memory=256 * 1024 * 1024,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            namespace="tests",
+            _temp_dir=str(directory),
+            # A killed node is missed in two seconds instead of fifteen.
+            _system_config={"health_check_period_ms": 500, "health_check_failure_threshold": 3},
+        )
+        self._nodes = Cluster()
+        self._nodes.head_node = ray._private.worker._global_node
+
+    def add_node(self, num_cpus: int = 2) -> Any:
+        """A second raylet on this machine, ready for work."""
+        return self._nodes.add_node(num_cpus=num_cpus)
+
+    def kill_node(self, node: Any) -> None:
+        """SIGKILL to the node's raylet and to every worker on it, as if the machine had lost its power."""
+        for process in (self._raylet(node), *self._raylet(node).children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._nodes.remove_node(node, allow_graceful=False)
+
+    def worker_running(self, name: str, *, on: Any = None, timeout_s: float = 20.0) -> psutil.Process:
+        """A process that is running the task or actor of this name, as soon as there is one, on any node or that one."""
+        deadline = time.monotonic() + timeout_s
+        raylets = [self._raylet(each) for each in ([on] if on else [self._nodes.head_node, *self._nodes.worker_nodes])]
+        while time.monotonic() < deadline:
+            for process in itertools.chain.from_iterable(raylet.children(recursive=True) for raylet in raylets):
+                with contextlib.suppress(psutil.Error):
+                    # Ray writes what a worker runs into its title.
+                    if "".join(process.cmdline()[:1]).startswith(f"ray::{name}"):
+                        return process
+            time.sleep(0.02)
+        raise AssertionError(f"nothing runs {name} on the cluster")
+
+    def _raylet(self, node: Any) -> psutil.Process:
+        return psutil.Process(node.all_processes["raylet"][0].process.pid)
+
+    def stop(self) -> None:
+        for node in list(self._nodes.worker_nodes):
+            self._nodes.remove_node(node)
+        self._ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """Started when the first test asks for it; joins no other. Its detached actors end with it."""
+    directory = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+    # Without it `ray.init` would look at a cluster that is none of ours.
+    before = os.environ.pop("RAY_ADDRESS", None)
+    cluster = RayCluster(directory)
+    yield cluster
+    cluster.stop()
+    if before is not None:
+        os.environ["RAY_ADDRESS"] = before
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _named(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement.encode())
