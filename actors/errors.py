@@ -107,3 +107,75 @@ class ClusterUnavailableError(ActorsError):
     """The cluster cannot run the work: no runner, no node with the resources it needs, or no connection."""
 
     code = "cluster_unavailable"
+
+
+class LLMError(ActorsError):
+    """A language model gave an agent no answer to go on with."""
+
+    code = "llm"
+
+
+class UnknownLLMError(LLMError):
+    """No language model is known by this name; the message lists those that are."""
+
+    code = "unknown_llm"
+
+
+class LLMUnavailableError(LLMError):
+    """The provider is down, slow or overloaded; trying again may help."""
+
+    code = "llm_unavailable"
+
+
+class LLMRateLimitedError(LLMUnavailableError):
+    """The provider asked us to slow down; `details["retry_after_s"]` where it said for how long."""
+
+    code = "llm_rate_limited"
+
+
+class LLMRefusedError(LLMError):
+    """The provider refused for a reason that trying again will not change (bad key, bad request, policy)."""
+
+    code = "llm_refused"
+
+
+class LLMQuotaError(LLMRefusedError):
+    """The account's quota or money is spent: somebody must top it up before another try can succeed."""
+
+    code = "llm_quota"
+
+
+class LLMAnswerError(LLMError):
+    """The provider answered, but with nothing an agent can use (no JSON, empty, cut off). Another try may help."""
+
+    code = "llm_answer"
+
+
+class ToolError(ActorsError):
+    """A tool could not do what an agent asked. Agents are told so, as data."""
+
+    code = "tool"
+
+
+class UnknownToolError(ToolError):
+    """No tool has this name, or this agent may not use it; the message lists those it may."""
+
+    code = "unknown_tool"
+
+
+class ToolArgumentsError(ToolError):
+    """The arguments are not what the tool takes; the message names each fault."""
+
+    code = "tool_arguments"
+
+
+class ToolForbiddenError(ToolError):
+    """The wallet that the agent acts for has no right to this."""
+
+    code = "tool_forbidden"
+
+
+class SearchError(ToolError):
+    """The search service is down, slow, refuses, or answers nonsense."""
+
+    code = "search"

@@ -80,7 +80,72 @@ class VerificationSettings(BaseModel):
     score_cache_ttl_s: int = 7 * 24 * 3600
 
 
+class LLMProviderSettings(BaseModel):
+    """How to reach one provider of language models. `None` as `base_url` is its public address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    # Atoma: whatever is sent must be encrypted end to end. Agents cannot (no tool calls there), so they do not use it.
+    confidential: bool = False
+
+
+class LLMSettings(BaseModel):
+    """The language models that agents may choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    google: LLMProviderSettings = LLMProviderSettings()
+    openai: LLMProviderSettings = LLMProviderSettings()
+    atoma: LLMProviderSettings = LLMProviderSettings()
+    # Further models, each `provider:model`; the first of a provider is what its short name means.
+    models: tuple[str, ...] = ()
+    # `model=input/output` or `model=input/output/cached input`, USD per million tokens; goes before the built-in table.
+    prices: tuple[str, ...] = ()
+    # One whole answer, and the longest silence within a streamed one.
+    timeout_s: float = Field(default=180.0, gt=0)
+    silence_s: float = Field(default=60.0, gt=0)
+
+
+SearchBackend = Literal["keyless", "duckduckgo", "wikipedia", "tavily", "brave", "serper"]
+
+
+class SearchSettings(BaseModel):
+    """Where `web_search` looks. `keyless` asks DuckDuckGo and, where that refuses, Wikipedia."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: SearchBackend = "keyless"
+    # Of the backend; `None` is its public address.
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    timeout_s: float = Field(default=15.0, gt=0)
+
+
+class ToolSettings(BaseModel):
+    """Bounds on what agents' tools do and answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search: SearchSettings = SearchSettings()
+    timeout_s: float = Field(default=120.0, gt=0)
+    # What of one result reaches the model; about 4 characters a token.
+    max_result_chars: int = Field(default=24_000, ge=1_000)
+    # `DataPreprocessorTool`: files in one call, and their bytes together.
+    max_files: int = Field(default=200, ge=1)
+    max_total_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+
+
+class AgentsSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    llms: LLMSettings = LLMSettings()
+    tools: ToolSettings = ToolSettings()
+
+
 class ActorsSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verification: VerificationSettings = VerificationSettings()
+    agents: AgentsSettings = AgentsSettings()

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from actors.agents.deps import AthenaDeps
 from actors.agents.state import AthenaState, Signal, Step
-from actors.agents.tools.registry import TOOLS
+from actors.agents.tools.make_verification_decision import make_verification_decision
+from actors.agents.tools.read_file_content import read_file_content
+from actors.agents.tools.scores import get_image_verification_score, get_text_verification_score
 from actors.errors import UnexpectedItemError
-from actors.verification.models import Content, Decision, Score
+from actors.verification.models import Content, Score
 from storage.errors import HyvveError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FILE_PROCESSOR = "FileProcessorAgent"
 SCORER = "AIVerificationScorerAgent"
@@ -31,9 +35,9 @@ class Agent(Protocol):
     async def __call__(self, state: AthenaState) -> AthenaState: ...
 
 
-_SCORE_TOOLS = {
-    Signal.TEXT_READY: "get_text_verification_score",
-    Signal.IMAGE_READY: "get_image_verification_score",
+_SCORE_TOOLS: dict[Signal, Callable[..., Awaitable[Score]]] = {
+    Signal.TEXT_READY: get_text_verification_score,
+    Signal.IMAGE_READY: get_image_verification_score,
 }
 
 
@@ -50,14 +54,13 @@ def file_processor(deps: AthenaDeps) -> Agent:
         step = _step(FILE_PROCESSOR, "read_file_content", started)
         content = await _use(
             deps,
-            "read_file_content",
+            read_file_content,
             data=state["data"],
             file_name=state.get("file_name"),
             declared_type=state.get("declared_type"),
         )
         if isinstance(content, HyvveError):
             return {"content": None, "error": content, "scratchpad": [step(Signal.UNREADABLE, content.message)]}
-        assert isinstance(content, Content)
         duplicate = state.get("duplicate")
         if duplicate is None and deps.find_duplicate is not None:
             duplicate = await deps.find_duplicate(content)
@@ -77,11 +80,10 @@ def verification_scorer(deps: AthenaDeps) -> Agent:
     async def run(state: AthenaState) -> AthenaState:
         started = time.perf_counter()
         tool = _SCORE_TOOLS[last_signal(state)]
-        step = _step(SCORER, tool, started)
+        step = _step(SCORER, tool.__name__, started)
         score = await _use(deps, tool, brief=state["brief"], content=state["content"], contributor=state["contributor"])
         if isinstance(score, HyvveError):
             return {"error": score, "scratchpad": [step(Signal.SCORING_FAILED, score.message)]}
-        assert isinstance(score, Score)
         note = f"{score.total:g} by {score.scorer} {score.scorer_version}, confidence {score.confidence:.2f}"
         return {"score": score, "scratchpad": [step(Signal.SCORED, note)]}
 
@@ -96,28 +98,27 @@ def decision_maker(deps: AthenaDeps) -> Agent:
         step = _step(DECISION_MAKER, "make_verification_decision", started)
         outcome = state.get("score") or state.get("error") or UnexpectedItemError("a copy needs no score")
         # Total by contract: a failure here is a fault of ours, and is raised.
-        decision = await TOOLS["make_verification_decision"](
+        decision = await make_verification_decision(
             deps,
             brief=state["brief"],
             outcome=outcome,
             content=state.get("content"),
             duplicate=state.get("duplicate"),
         )
-        assert isinstance(decision, Decision)
         return {"decision": decision, "scratchpad": [step(Signal.DECIDED, decision.verdict.value)]}
 
     return run
 
 
-async def _use(deps: AthenaDeps, tool: str, **arguments: Any) -> Any:
+async def _use(deps: AthenaDeps, tool: Callable[..., Awaitable[T]], **arguments: Any) -> T | HyvveError:
     """What the tool gives, or the error that became of it."""
     try:
-        return await TOOLS[tool](deps, **arguments)
+        return await tool(deps, **arguments)
     except HyvveError as error:
         return error
     except Exception as error:  # a library's surprise at a hostile file is that file's error
-        log.exception("%s failed in a way nobody foresaw", tool)
-        return UnexpectedItemError(f"an unforeseen error in {tool}: {type(error).__name__}: {error}"[:500])
+        log.exception("%s failed in a way nobody foresaw", tool.__name__)
+        return UnexpectedItemError(f"an unforeseen error in {tool.__name__}: {type(error).__name__}: {error}"[:500])
 
 
 def _step(agent: str, tool: str, started: float) -> Callable[[Signal, str], Step]:

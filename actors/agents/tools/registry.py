@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from actors.agents.deps import AthenaDeps
-from actors.agents.tools.make_verification_decision import make_verification_decision
-from actors.agents.tools.read_file_content import read_file_content
-from actors.agents.tools.scores import get_image_verification_score, get_text_verification_score
+from actors.agents.tools.tool import Tool
+from actors.errors import UnknownToolError
+
+_ALL: tuple[Tool[Any], ...] = ()
+
+TOOLS: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in _ALL})
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that an agent calls with the dependencies and keyword arguments."""
-
-    name: str
-    purpose: str
-    run: Callable[..., Awaitable[Any]]
-
-    async def __call__(self, deps: AthenaDeps, **arguments: Any) -> Any:
-        return await self.run(deps, **arguments)
+def tools(names: Iterable[str]) -> tuple[Tool[Any], ...]:
+    """The tools of these names, in order. Raises `UnknownToolError`, naming those there are."""
+    return tuple(tool(name) for name in names)
 
 
-TOOLS = MappingProxyType(
-    {
-        tool.name: tool
-        for tool in (
-            Tool("read_file_content", "read a file, whole or as a preview", read_file_content),
-            Tool("get_text_verification_score", "mark a text against the brief", get_text_verification_score),
-            Tool("get_image_verification_score", "mark an image against the brief", get_image_verification_score),
-            Tool("make_verification_decision", "turn a score or an error into a verdict", make_verification_decision),
-        )
-    }
-)
+def tool(name: str, *, allowed: Iterable[str] | None = None) -> Tool[Any]:
+    """The tool of this name. Raises `UnknownToolError` where there is none, or it is not among those allowed."""
+    usable = TOOLS if allowed is None else [each for each in allowed if each in TOOLS]
+    if name not in usable:
+        raise UnknownToolError(f"there is no tool {name!r} here; use one of: {', '.join(usable)}", subject=name)
+    return TOOLS[name]

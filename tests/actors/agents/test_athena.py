@@ -13,7 +13,8 @@ from PIL import Image
 from actors.agents import athena
 from actors.agents.deps import AthenaDeps
 from actors.agents.state import Signal
-from actors.agents.tools.registry import TOOLS
+from actors.agents.tools.read_file_content import read_file_content
+from actors.agents.tools.scores import get_image_verification_score
 from actors.errors import ScorerUnavailableError, UnsupportedTypeError
 from actors.settings import VerificationSettings
 from actors.verification.decide import decide
@@ -171,15 +172,11 @@ async def test_one_graph_serves_many_contributions_without_mixing_them() -> None
     assert second.decision.verdict is Verdict.REJECT
 
 
-async def test_the_tools_are_four_and_each_refuses_the_wrong_kind() -> None:
-    assert set(TOOLS) == {
-        "read_file_content", "get_text_verification_score", "get_image_verification_score",
-        "make_verification_decision",
-    }  # fmt: skip
+async def test_a_tool_refuses_content_of_the_other_kind() -> None:
     deps = AthenaDeps.of(SETTINGS, LengthScorer())
-    preview = await TOOLS["read_file_content"](
+    preview = await read_file_content(
         deps, data=b"First paragraph here.\n\nSecond one.", file_name=None, declared_type=None, extract="preview"
     )
     assert preview.text == "First paragraph here."
     with pytest.raises(UnsupportedTypeError):
-        await TOOLS["get_image_verification_score"](deps, brief=BRIEF, content=preview, contributor="0xa")
+        await get_image_verification_score(deps, brief=BRIEF, content=preview, contributor="0xa")

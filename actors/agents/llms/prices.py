@@ -1,0 +1,95 @@
+"""What tokens cost, in whole micro-USD. One micro-USD a token is one USD a million tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
+
+from actors.errors import ActorsError
+
+# Of the table below: https://openai.com/api/pricing and https://ai.google.dev/gemini-api/docs/pricing, list prices.
+AS_OF = "2026-11"
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Micro-USD per million tokens. `cached_input` is for input that the provider had in its cache."""
+
+    input: int
+    output: int
+    cached_input: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one answer and what they cost; `cost_micro_usd` is `None` where the model's price is not known.
+
+    `estimated`: the provider counted nothing, so these are about four characters a token.
+    """
+
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    cost_micro_usd: int | None = None
+    estimated: bool = False
+
+
+def _usd(input_: str, output: str, cached: str | None = None) -> Price:
+    return Price(_micro(input_), _micro(output), None if cached is None else _micro(cached))
+
+
+def _micro(usd: str) -> int:
+    amount = Decimal(usd) * _MILLION
+    if not amount.is_finite() or amount < 0 or amount != int(amount):
+        raise InvalidOperation(usd)
+    return int(amount)
+
+
+PRICES = MappingProxyType(
+    {
+        "gpt-4.1": _usd("2", "8", "0.5"),
+        "gpt-4.1-mini": _usd("0.4", "1.6", "0.1"),
+    }
+)
+
+
+class PriceList:
+    """The built-in table under the prices that were set."""
+
+    def __init__(self, overrides: Sequence[str] = ()) -> None:
+        """Raises `ActorsError` naming the entry that is not `model=input/output[/cached input]` in USD a million."""
+        self._prices = {**PRICES, **dict(_entry(written) for written in overrides)}
+
+    def of(self, model: str) -> Price | None:
+        """The price, or `None` where nobody said."""
+        return self._prices.get(model)
+
+    def cost_micro_usd(
+        self, model: str, *, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0
+    ) -> int | None:
+        """What these tokens cost, rounded up to a whole micro-USD; `None` for a model without a known price."""
+        price = self.of(model)
+        if price is None:
+            return None
+        cached = min(cached_tokens, prompt_tokens) if price.cached_input is not None else 0
+        total = (prompt_tokens - cached) * price.input + completion_tokens * price.output
+        total += cached * (price.cached_input or 0)
+        return -(-total // _MILLION)
+
+
+def _entry(written: str) -> tuple[str, Price]:
+    model, _, prices = written.rpartition("=")
+    parts = [part.strip() for part in prices.split("/")]
+    if model.strip() and len(parts) in {2, 3}:
+        with suppress(ArithmeticError, ValueError):
+            return model.strip(), _usd(*parts)
+    raise ActorsError(
+        f"{written!r} is no price: write model=input/output or model=input/output/cached, USD per million tokens",
+        subject=written,
+    )
