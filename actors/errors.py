@@ -179,3 +179,135 @@ class SearchError(ToolError):
     """The search service is down, slow, refuses, or answers nonsense."""
 
     code = "search"
+
+
+class BadRuleError(ActorsError):
+    """A schedule's interval or cron expression is none, or is never due."""
+
+    code = "bad_rule"
+
+
+class RunError(ActorsError):
+    """A run could not be accepted, driven or changed."""
+
+    code = "run"
+
+
+class UnknownKindError(RunError):
+    """No kind of runs has this name here."""
+
+    code = "unknown_kind"
+
+
+class ThreadBusyError(RunError):
+    """Another run of this thread is not finished; `subject` is its id."""
+
+    code = "thread_busy"
+
+
+class RunConflictError(RunError):
+    """The run's present state does not allow what was asked: a late, repeated or unknown answer among them."""
+
+    code = "run_conflict"
+
+
+class RunTooLargeError(RunError):
+    """What a run was given exceeds a stated limit."""
+
+    code = "run_too_large"
+
+
+class RunDeadlineError(RunError):
+    """The run was not finished by its deadline."""
+
+    code = "run_deadline"
+
+
+class RunResultError(RunError):
+    """A run's result, or what it should remember, cannot be kept as JSON."""
+
+    code = "run_result"
+
+
+class RecursionLimitError(RunError):
+    """The graph took more supersteps than its kind allows."""
+
+    code = "recursion_limit"
+
+
+class HostLostError(RunError):
+    """The run's host died under the same step again and again."""
+
+    code = "host_lost"
+
+
+class BudgetExceededError(RunError):
+    """The run has used up its budget."""
+
+    code = "budget_exceeded"
+
+
+class StepTimeoutError(RunError):
+    """A step took longer than it may. Retried as its policy says."""
+
+    code = "step_timeout"
+
+
+class NeedsPersonError(RunError):
+    """A step cannot go on without a person's doing (a key, a permission, a decision): trying again will not help."""
+
+    code = "needs_person"
+
+
+class WorkflowError(ActorsError):
+    """A workflow cannot be what its definition says, or a run of it cannot go on."""
+
+    code = "workflow"
+
+
+class DefinitionFaultsError(WorkflowError):
+    """The definition's parts do not fit together; `details["errors"]` names each fault by its JSON path."""
+
+    code = "definition_faults"
+
+
+class RunInputError(WorkflowError):
+    """What the run was given is not what its workflow needs; `details["errors"]` names each fault by its JSON path."""
+
+    code = "run_input"
+
+
+class SchemaViolationError(WorkflowError):
+    """What a node was given, or what it answered twice, does not satisfy the node's JSON Schema."""
+
+    code = "schema_violation"
+
+
+class ToolCallError(WorkflowError):
+    """The model called an unknown tool, or with wrong arguments, was told so, and did it again. Another try asks anew."""
+
+    code = "tool_call"
+
+
+class ScratchpadTooLargeError(WorkflowError):
+    """The scratchpad would exceed its limit; the message names the limit and what would have been added."""
+
+    code = "scratchpad_too_large"
+
+
+class RecursionLimitError(WorkflowError):
+    """The run took as many steps as its definition allows."""
+
+    code = "recursion_limit"
+
+
+class ReviewAnswerError(WorkflowError):
+    """The answer to a review is none of those that the review takes."""
+
+    code = "review_answer"
+
+
+class ReviewRejectedError(WorkflowError):
+    """A person rejected the node's answer: what was rejected is not passed on."""
+
+    code = "review_rejected"

@@ -145,12 +145,22 @@ async def count_contribution(session: AsyncSession, campaign_id: UUID, *, first_
     )
 
 
-async def deactivate_expired(session: AsyncSession, moment: datetime) -> int:
-    """Mark campaigns whose expiration lies before `moment` inactive; answers how many changed."""
+async def deactivate_expired(session: AsyncSession, moment: datetime, *, limit: int) -> list[tuple[UUID, int]]:
+    """Mark up to `limit` campaigns whose expiration does not lie after `moment` inactive; answers their ids and
+    expirations. Those that another unit of work is at are left out.
+    """
+    expired = (
+        select(Campaign.campaign_id)
+        .where(Campaign.is_active, Campaign.expiration <= int(moment.timestamp()))
+        .order_by(Campaign.expiration)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
     result = await session.execute(
         update(Campaign)
-        .where(Campaign.is_active, Campaign.expiration <= int(moment.timestamp()))
+        .where(Campaign.campaign_id.in_(expired))
         .values(is_active=False)
-        .returning(Campaign.campaign_id)
+        .returning(Campaign.campaign_id, Campaign.expiration),
+        execution_options={"synchronize_session": False},
     )
-    return len(result.all())
+    return [(campaign_id, expiration) for campaign_id, expiration in result]

@@ -9,6 +9,11 @@ import storage.campaigns
 import storage.contributions
 import storage.fingerprints
 import storage.idempotency
+import storage.run_effects
+import storage.run_events
+import storage.run_shards
+import storage.runs
+import storage.schedules
 import storage.verifications  # noqa: F401
 from storage.engine import Base, sync_engine
 

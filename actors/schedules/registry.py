@@ -1,0 +1,22 @@
+"""All periodic work, on one page. A line here is a schedule in the table from the next start on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.schedules.campaigns import mark_expired_campaigns_inactive
+from actors.schedules.firings import forget_old_firings
+from actors.schedules.task import Periodic
+from actors.schedules.timing import Rule
+
+PERIODIC: tuple[Periodic, ...] = (
+    Periodic(
+        name="mark_expired_campaigns_inactive", task=mark_expired_campaigns_inactive, rule=Rule(every_s=30 * 60)
+    ),
+    Periodic(name="forget_old_firings", task=forget_old_firings, rule=Rule(cron="40 3 * * *")),
+)  # fmt: skip
+
+
+def periodic() -> Sequence[Periodic]:
+    """The work of this version; named where a scheduler is set up, so that tests can give it other work."""
+    return PERIODIC

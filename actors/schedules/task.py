@@ -1,0 +1,55 @@
+"""A periodic task: what it is, what it is given, and when it is due."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.errors import CutOffError
+from actors.schedules.timing import Missed, Rule
+from storage import schedules
+from storage.engine import Database
+from storage.errors import ConflictError
+from storage.schedules import Claim
+from storage.settings import StorageSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One firing, to the task that does it."""
+
+    database: Database
+    storage: StorageSettings
+    claim: Claim
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncSession]:
+        """A unit of work that only the scheduler which still has this firing can commit. Raises `CutOffError`."""
+        async with self.database.begin() as session:
+            try:
+                await schedules.hold(session, self.claim)
+            except ConflictError as error:
+                raise CutOffError(error.message, subject=error.subject) from error
+            yield session
+
+
+Task = Callable[[Work], Awaitable[dict[str, Any]]]
+"""Does the work of one firing, and answers what came of it as JSON. It must do no harm when it is run twice: a host
+may die in its midst, and the firing is then tried again.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periodic:
+    """A task and its schedule, which bears its name."""
+
+    name: str
+    task: Task
+    rule: Rule
+    missed: Missed = "latest"
+    max_attempts: int = 5
+    timeout_s: int = 600

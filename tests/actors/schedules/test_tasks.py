@@ -1,0 +1,101 @@
+"""The periodic work itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from actors.schedules.campaigns import mark_expired_campaigns_inactive
+from actors.schedules.firings import KEPT, forget_old_firings
+from actors.schedules.registry import PERIODIC
+from actors.schedules.task import Task, Work
+from storage import activities, campaigns, schedules
+from storage.engine import Database
+from storage.settings import StorageSettings
+from tests.actors.schedules.periodic import by_hand, firings, known
+from tests.storage.test_campaigns import campaign_body
+
+PAST = 1_600_000_000
+
+
+@pytest.fixture
+def storage(database_url: str, tmp_path: Path) -> StorageSettings:
+    return StorageSettings(database_url=database_url, redis_url="unix:///none", data_dir=tmp_path)
+
+
+async def do(task: Task, database: Database, storage: StorageSettings) -> dict[str, Any]:
+    """One firing of the task, as a scheduler would run it."""
+    name = next(each.name for each in PERIODIC if each.task is task)
+    await known(database, *PERIODIC)
+    await by_hand(database, name)
+    async with database.begin() as session:
+        (claim,) = await schedules.claim(session, [name], host="test", lease_s=30, limit=1)
+    outcome = await task(Work(database, storage, claim))
+    async with database.begin() as session:
+        assert await schedules.complete(session, claim, outcome)
+    return outcome
+
+
+async def make_campaigns(database: Database, count: int, **changes: Any) -> list[UUID]:
+    async with database.begin() as session:
+        made = [
+            await campaigns.create(session, campaign_body(f"{changes or 'open'}-{n}", **changes)) for n in range(count)
+        ]
+    return [campaign.campaign_id for campaign, _ in made]
+
+
+async def activity_kinds(database: Database, campaign_id: UUID) -> list[tuple[str, str, dict[str, Any]]]:
+    async with database.read() as session:
+        found = await activities.of_campaign(session, campaign_id, limit=10)
+    return [(each.kind, each.actor, each.detail) for each in found]
+
+
+async def test_expired_campaigns_become_inactive_once_and_open_ones_stay(
+    database: Database, storage: StorageSettings
+) -> None:
+    expired = await make_campaigns(database, 450, expiration=PAST)  # more than are locked at once
+    (still_open,) = await make_campaigns(database, 1)
+    assert await do(mark_expired_campaigns_inactive, database, storage) == {"campaigns": 450}
+    assert await do(mark_expired_campaigns_inactive, database, storage) == {"campaigns": 0}
+    async with database.read() as session:
+        assert not any([(await campaigns.get(session, each)).is_active for each in expired])
+        assert (await campaigns.get(session, still_open)).is_active
+    for each in (expired[0], expired[-1]):
+        assert await activity_kinds(database, each) == [("campaign_expired", "system", {"expiration": PAST})]
+    assert await activity_kinds(database, still_open) == []
+
+
+async def test_a_campaign_that_somebody_writes_to_is_left_to_the_next_firing(
+    database: Database, storage: StorageSettings
+) -> None:
+    busy, free = await make_campaigns(database, 2, expiration=PAST)
+    async with database.begin() as session:
+        await session.execute(text("SELECT 1 FROM campaigns WHERE campaign_id = :id FOR UPDATE"), {"id": busy})
+        async with asyncio.timeout(5):
+            assert await do(mark_expired_campaigns_inactive, database, storage) == {"campaigns": 1}
+    assert await activity_kinds(database, busy) == []
+    assert len(await activity_kinds(database, free)) == 1
+    assert await do(mark_expired_campaigns_inactive, database, storage) == {"campaigns": 1}
+
+
+async def test_the_record_of_firings_is_bounded_and_keeps_each_schedules_last(
+    database: Database, storage: StorageSettings
+) -> None:
+    name = "mark_expired_campaigns_inactive"
+    for _ in range(3):
+        await do(mark_expired_campaigns_inactive, database, storage)
+    async with database.begin() as session:
+        aged = {"age": KEPT + timedelta(days=1)}
+        await session.execute(
+            text("UPDATE schedule_firings SET due_at = due_at - :age, ended_at = ended_at - :age"), aged
+        )
+    last = (await firings(database, name))[0]
+    assert await do(forget_old_firings, database, storage) == {"firings": 2}
+    (kept,) = await firings(database, name)
+    assert kept.due_at == last.due_at
