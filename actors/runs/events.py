@@ -1,0 +1,205 @@
+"""A run's events as they happen: hosts publish them over Redis once they are on disk, followers read table and channel.
+
+The table is the record. What Redis loses is read from the table, so a follower sees each numbered event once, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+import redis.asyncio
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from storage import run_events, runs
+from storage.clock import now
+from storage.engine import Database
+from storage.runs import ENDED
+
+log = logging.getLogger(__name__)
+
+# A follower looks at the table by itself this often, and oftener while it has no channel.
+_LOOK_S, _LOOK_ALONE_S = 5.0, 0.5
+_PAGE = 500
+# Messages kept for a Redis that does not answer; followers find the rest in the table.
+_BACKLOG = 10_000
+_PAUSE_S = 0.5
+
+
+def channel_of(run_id: UUID | str) -> str:
+    """The Redis channel of a run. A message is a JSON list of events: {seq, type, step, at, data}, `seq` null where the
+    event is not kept.
+    """
+    return f"run:{run_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedEvent:
+    """`seq` is none for what is shown and not kept."""
+
+    seq: int | None
+    type: str
+    step: str | None
+    at: datetime
+    data: Mapping[str, Any]
+
+
+class EventPublisher:
+    """Sends a host's events, in its own time: nothing ever waits for Redis. Belongs to one event loop."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = redis.asyncio.Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_BACKLOG)
+        self._arrived = asyncio.Event()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="publish run events")
+
+    def publish(self, run_id: UUID | str, events: Sequence[Mapping[str, Any]]) -> None:
+        """Send these events, all of one run, to whoever follows it."""
+        self._waiting.append((channel_of(run_id), orjson.dumps(events, default=repr)))
+        self._arrived.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for channel, message in batch:
+                        pipeline.publish(channel, message)
+                    await pipeline.execute()
+            except (RedisError, OSError) as error:
+                log.warning("Redis is away (%s); followers read the table", error)
+                await asyncio.sleep(_PAUSE_S)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+
+class RunFollower:
+    """Follows runs; one per process."""
+
+    def __init__(self, database: Database, redis_url: str) -> None:
+        self._database = database
+        self._redis = redis.asyncio.Redis.from_url(
+            redis_url, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0), health_check_interval=15
+        )
+
+    async def follow(self, run_id: UUID, after_seq: int = 0) -> AsyncIterator[FollowedEvent]:
+        """The run's events from number `after_seq` + 1 on, then live ones, until the run has ended.
+
+        No number is left out or told twice, also while Redis is away. Raises `NotFoundError`.
+        """
+        async with self._database.read() as session:
+            await runs.get(session, run_id)
+        seq = after_seq
+        live: list[FollowedEvent] = []
+        async with contextlib.AsyncExitStack() as stack:
+            # Subscribed first, so that what happens while the table is read is not missed.
+            channel: _Channel | None = await stack.enter_async_context(_Channel.open(self._redis, run_id))
+            while True:
+                async for event in self._kept(run_id, seq):
+                    assert event.seq is not None
+                    seq = event.seq
+                    yield event
+                if await self._over(run_id, seq):
+                    return
+                reread = False
+                while not reread:
+                    if channel is None:
+                        await asyncio.sleep(_LOOK_ALONE_S)
+                        channel = await stack.enter_async_context(_Channel.open(self._redis, run_id))
+                        break
+                    try:
+                        live = await channel.next(_LOOK_S)
+                    except (RedisError, OSError):
+                        channel = None
+                        break
+                    reread = not live
+                    for event in live:
+                        if event.seq is None:
+                            yield event
+                        elif event.seq == seq + 1:
+                            seq = event.seq
+                            yield event
+                            reread = reread or event.type in _LAST
+                        elif event.seq > seq:  # a gap
+                            reread = True
+                            break
+
+    async def _kept(self, run_id: UUID, seq: int) -> AsyncIterator[FollowedEvent]:
+        while True:
+            async with self._database.read() as session:
+                page = await run_events.after(session, run_id, seq, limit=_PAGE)
+            for row in page:
+                seq = row.seq
+                yield FollowedEvent(row.seq, row.type, row.step, row.at, row.data)
+            if len(page) < _PAGE:
+                return
+
+    async def _over(self, run_id: UUID, seq: int) -> bool:
+        """Whether the run has ended and all its events up to there were told."""
+        async with self._database.read() as session:
+            run = await runs.get(session, run_id)
+        return run.status in ENDED and seq >= run.event_seq
+
+    async def close(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+
+_LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
+
+
+class _Channel:
+    """A subscription to one run."""
+
+    def __init__(self, pubsub: PubSub) -> None:
+        self._pubsub = pubsub
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, client: redis.asyncio.Redis, run_id: UUID) -> AsyncIterator[_Channel | None]:
+        """The subscription, in effect; `None` while Redis does not answer."""
+        pubsub = client.pubsub()
+        try:
+            try:
+                await pubsub.subscribe(channel_of(run_id))
+                while (await pubsub.get_message(timeout=2.0) or {}).get("type") != "subscribe":
+                    pass
+                opened: _Channel | None = cls(pubsub)
+            except (RedisError, OSError):
+                opened = None
+            yield opened
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def next(self, timeout_s: float) -> list[FollowedEvent]:
+        """The next message's events; none after `timeout_s` seconds without one."""
+        message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
+        if message is None:
+            return []
+        return [
+            FollowedEvent(each["seq"], each["type"], each["step"], datetime.fromisoformat(each["at"]), each["data"])
+            for each in orjson.loads(message["data"])
+        ]
+
+
+def live_event(type_: str, step: str | None, data: Mapping[str, Any]) -> dict[str, Any]:
+    """An event that is shown and not kept."""
+    return {"seq": None, "type": type_, "step": step, "at": now().isoformat(), "data": data}

@@ -1,0 +1,103 @@
+"""The checkpoints of a run, listed, and copied to a thread of its own up to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.runs.checkpoint_tables import BLOBS, CHECKPOINTS, WRITES
+from actors.runs.group_commit import Table
+from storage.errors import NotFoundError
+
+_EPOCH = datetime(1582, 10, 15, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """`step` is the superstep, -1 of the input's own checkpoint; `source` is input, loop, update or fork."""
+
+    checkpoint_id: str
+    parent_id: str | None
+    step: int
+    source: str
+    at: datetime
+
+
+async def checkpoints(
+    session: AsyncSession, run_id: UUID, thread_id: str, *, limit: int, before: str | None = None
+) -> Sequence[CheckpointInfo]:
+    """The run's checkpoints newest first, those older than `before`."""
+    if not await _has_tables(session):
+        return []
+    query = text(
+        "SELECT checkpoint_id, parent_id, metadata->>'step', metadata->>'source' FROM run_checkpoints"
+        " WHERE thread_id = :thread_id AND checkpoint_ns = '' AND run_id = :run_id"
+        " AND (CAST(:before AS text) IS NULL OR checkpoint_id < :before)"
+        " ORDER BY checkpoint_id DESC LIMIT :limit"
+    )
+    given = {"thread_id": thread_id, "run_id": str(run_id), "before": before, "limit": limit}
+    return [
+        CheckpointInfo(checkpoint_id, parent_id, int(step or 0), source or "", _moment(checkpoint_id))
+        for checkpoint_id, parent_id, step, source in await session.execute(query, given)
+    ]
+
+
+async def copy(session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoint_id: str | None, target: str) -> str:
+    """Copy the thread up to a checkpoint of this run, by default its last, to the thread `target`; answers its id.
+
+    Nothing is copied of what the checkpoint's own next steps wrote: they are done anew. Raises `NotFoundError`.
+    """
+    found = None
+    if await _has_tables(session):
+        query = text(
+            "SELECT checkpoint_id FROM run_checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = ''"
+            " AND run_id = :run_id AND (CAST(:id AS text) IS NULL OR checkpoint_id = :id)"
+            " ORDER BY checkpoint_id DESC LIMIT 1"
+        )
+        given = {"thread_id": thread_id, "run_id": str(run_id), "id": checkpoint_id}
+        found = (await session.execute(query, given)).scalar_one_or_none()
+    if found is None:
+        which = "checkpoint" if checkpoint_id is None else f"checkpoint {checkpoint_id!r} (any more)"
+        raise NotFoundError(f"run {run_id} has no {which}", subject=checkpoint_id or str(run_id), noun="checkpoint")
+    given = {"source": thread_id, "target": target, "id": found, "run_id": target}
+    line = (
+        "WITH RECURSIVE line AS (SELECT checkpoint_id, parent_id FROM run_checkpoints"
+        " WHERE thread_id = :source AND checkpoint_ns = '' AND checkpoint_id = :id"
+        " UNION ALL SELECT c.checkpoint_id, c.parent_id FROM run_checkpoints c JOIN line ON c.thread_id = :source"
+        " AND c.checkpoint_ns = '' AND c.checkpoint_id = line.parent_id)"
+    )
+    # Ids of checkpoints grow with time, in nested graphs' namespaces too.
+    of_line = "(checkpoint_ns <> '' OR checkpoint_id IN (SELECT checkpoint_id FROM line))"
+    await _insert(session, line, CHECKPOINTS, f"checkpoint_id <= :id AND {of_line}", given)
+    await _insert(session, line, WRITES, f"checkpoint_id < :id AND {of_line}", given)
+    await _insert(session, "", BLOBS, "true", given)
+    return str(found)
+
+
+async def _insert(session: AsyncSession, line: str, table: Table, which: str, given: dict[str, str]) -> None:
+    new = {"thread_id": ":target", "run_id": ":run_id"}
+    values = ", ".join(new.get(column, column) for column in table.columns)
+    await session.execute(
+        text(
+            f"{line} INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT {values} FROM {table.name}"  # noqa: S608  # constants only
+            f" WHERE thread_id = :source AND {which} ON CONFLICT DO NOTHING"
+        ),
+        given,
+    )
+
+
+async def _has_tables(session: AsyncSession) -> bool:
+    """Savers make their tables when they are first opened."""
+    return (await session.execute(text("SELECT to_regclass('run_checkpoints') IS NOT NULL"))).scalar_one()  # type: ignore[no-any-return]
+
+
+def _moment(checkpoint_id: str) -> datetime:
+    """When a checkpoint was made: its id is a UUID of version 6, whose first 60 bits count 100 ns since 1582."""
+    number = UUID(checkpoint_id).int
+    ticks = number >> 80 << 12 | number >> 64 & 0xFFF
+    return _EPOCH + timedelta(microseconds=ticks // 10)

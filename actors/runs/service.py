@@ -1,0 +1,271 @@
+"""`Runs`: what anybody asks of runs. It accepts, answers and asks hosts to act; driving is theirs alone.
+
+Whatever it accepts is committed before it answers. Hosts are told through PostgreSQL, and look by themselves besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError
+from actors.runs import forking
+from actors.runs.events import RunFollower
+from actors.runs.forking import CheckpointInfo
+from actors.settings import RunSettings
+from storage import run_events, runs
+from storage.clock import now
+from storage.engine import Database
+from storage.errors import ConflictError
+from storage.ids import new_id
+from storage.run_events import RunEvent
+from storage.runs import ENDED, Run, shard_of
+
+# Of a thread's id, which stands in every row of its checkpoints.
+_LONGEST_THREAD_ID = 200
+
+
+class Runs:
+    """Of one database. Any process may have one; it belongs to the event loop that it is used in."""
+
+    def __init__(self, database: Database, *, redis_url: str, settings: RunSettings | None = None) -> None:
+        self._database = database
+        self._settings = settings or RunSettings()
+        self.follower = RunFollower(database, redis_url)
+
+    async def start(
+        self,
+        kind: str,
+        spec: Mapping[str, Any],
+        input: Mapping[str, Any],  # noqa: A002  # as the row's column
+        *,
+        owner: str | None = None,
+        thread_id: str | None = None,
+        run_id: UUID | None = None,
+        deadline_s: float | None = None,
+        start_at: datetime | None = None,
+        budget: Mapping[str, int] | None = None,
+        parent_run_id: UUID | None = None,
+        queue: bool = False,
+    ) -> Run:
+        """Accept a run: its row is committed when this returns, and it will be driven to its end, whatever restarts.
+
+        On a thread that has an unfinished run it waits its turn where `queue` is set. The same `run_id` a second time
+        answers the first run, so that a caller may repeat itself. `budget` takes `max_cost_micro_usd` and `max_tokens`.
+        Raises `ThreadBusyError`, `RunTooLargeError`, and `ConflictError` for a `run_id` that is another run's.
+        """
+        run = Run(
+            run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
+            budget=dict(budget or {}), parent_run_id=parent_run_id, wake_at=start_at,
+        )  # fmt: skip
+        run.thread_id = thread_id if thread_id is not None else str(run.run_id)
+        run.shard = shard_of(run.thread_id)
+        if deadline_s is not None:
+            run.deadline_at = now() + timedelta(seconds=deadline_s)
+        self._check(run)
+        async with self._database.begin() as session:
+            await runs.hold_thread(session, run.thread_id)
+            if run_id is not None and (earlier := await session.get(Run, run_id)) is not None:
+                return _same(earlier, run)
+            unfinished = await runs.unfinished_on(session, run.thread_id)
+            if unfinished and not queue:
+                raise ThreadBusyError(
+                    f"thread {run.thread_id!r} has an unfinished run, {unfinished[0].run_id} ({unfinished[0].status}): "
+                    "wait for its end, cancel it, or ask to be queued",
+                    subject=str(unfinished[0].run_id),
+                )
+            await self._accept(session, run, "run.created")
+        return run
+
+    async def resume(self, run_id: UUID, answers: Mapping[str, Any], *, by: str | None = None) -> Run:
+        """Answer questions of a waiting run, each by its interrupt's id; the rest go on waiting.
+
+        All answers are taken or none. Raises `NotFoundError`, and `RunConflictError` for an id that the run does not
+        wait for: unknown, late or given before.
+        """
+        if not answers:
+            raise RunConflictError("no answer was given: name the interrupt that each answers", subject=str(run_id))
+        _size(answers, self._settings.max_input_bytes, run_id)
+        async with self._database.begin() as session:
+            run = await runs.locked(session, run_id)
+            asked = {interrupt["id"] for interrupt in run.interrupts} - set(run.resume)
+            if run.status in ENDED or (unknown := sorted(set(answers) - asked)):
+                why = (
+                    f"the run is {run.status}" if run.status in ENDED
+                    else f"it does not wait for {', '.join(map(repr, unknown))} (unknown, or answered before)"
+                )  # fmt: skip
+                raise RunConflictError(
+                    f"run {run_id} takes no such answer: {why}; it waits for {sorted(asked) if asked else 'none'}",
+                    subject=str(run_id), waits_for=sorted(asked),
+                )  # fmt: skip
+            given = {key: {"value": value, "by": by, "at": now().isoformat()} for key, value in answers.items()}
+            run.resume = {**run.resume, **given}
+            run.updated_at = now()
+            await runs.call_host(session, run_id)
+        return run
+
+    async def cancel(self, run_id: UUID) -> Run:
+        """Ask for the run's end. Its host stops it within seconds; an ended run stays as it is."""
+        async with self._database.begin() as session:
+            run = await runs.locked(session, run_id)
+            if run.status not in ENDED and run.cancel_requested_at is None:
+                run.cancel_requested_at = run.updated_at = now()
+                await runs.call_host(session, run_id)
+        return run
+
+    async def retry(self, run_id: UUID, *, deadline_s: float | None = None) -> Run:
+        """Drive a failed or cancelled run again, from the step that it stopped at; what was done stays done.
+
+        Its deadline is `deadline_s` from now, or none. Raises `RunConflictError` where the run has not failed, or its
+        thread has gone on without it.
+        """
+        async with self._database.begin() as session:
+            thread_id = (await runs.get(session, run_id)).thread_id
+            await runs.hold_thread(session, thread_id)
+            run = await runs.locked(session, run_id)
+            if run.status not in ("failed", "cancelled"):
+                raise RunConflictError(
+                    f"run {run_id} is {run.status}: only a failed or cancelled one can be retried", subject=str(run_id)
+                )
+            last = await runs.last_on(session, thread_id)
+            if last is not None and last.run_id != run_id:
+                raise RunConflictError(
+                    f"thread {thread_id!r} has gone on with run {last.run_id}: start a new run, or fork this one",
+                    subject=str(last.run_id),
+                )
+            if run.retained in ("none", "nothing"):
+                raise RunConflictError(f"the checkpoints of run {run_id} are gone by their age", subject=str(run_id))
+            run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
+            run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()
+            run.deadline_at = None if deadline_s is None else now() + timedelta(seconds=deadline_s)
+            await runs.call_host(session, run_id)
+        return run
+
+    async def fork(
+        self,
+        run_id: UUID,
+        checkpoint_id: str | None = None,
+        input: Mapping[str, Any] | None = None,  # noqa: A002  # as the row's column
+        *,
+        owner: str | None = None,
+        deadline_s: float | None = None,
+    ) -> Run:
+        """A new run on a new thread that goes on from a checkpoint of this one, by default its last.
+
+        `input` is merged into the checkpoint's values first. What came after the checkpoint is done anew, side effects
+        too. `owner` is the new run's, by default the old one's. Raises `NotFoundError` for a checkpoint that is not
+        there (any more).
+        """
+        async with self._database.begin() as session:
+            source = await runs.get(session, run_id)
+            run = Run(
+                run_id=new_id(), kind=source.kind, spec=source.spec, input=dict(input or {}),
+                owner=owner if owner is not None else source.owner, budget=source.budget, parent_run_id=run_id,
+            )  # fmt: skip
+            run.thread_id = str(run.run_id)
+            run.shard = shard_of(run.thread_id)
+            if deadline_s is not None:
+                run.deadline_at = now() + timedelta(seconds=deadline_s)
+            self._check(run)
+            run.forked_from = await forking.copy(
+                session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id
+            )
+            await self._accept(session, run, "run.forked", run_id=str(run_id), checkpoint_id=run.forked_from)
+        return run
+
+    async def get(self, run_id: UUID) -> Run:
+        """The run as it stands. Raises `NotFoundError`."""
+        async with self._database.read() as session:
+            return await runs.get(session, run_id)
+
+    async def list(
+        self,
+        *,
+        owner: str | None = None,
+        statuses: Sequence[str] = (),
+        kind: str | None = None,
+        thread_id: str | None = None,
+        parent_run_id: UUID | None = None,
+        after: UUID | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        """Runs newest first; the page after the one that ended with `after`."""
+        async with self._database.read() as session:
+            return await runs.page(
+                session, owner=owner, statuses=statuses, kind=kind, thread_id=thread_id,
+                parent_run_id=parent_run_id, after=after, limit=limit,
+            )  # fmt: skip
+
+    async def events(self, run_id: UUID, after_seq: int = 0, *, limit: int = 1000) -> Sequence[RunEvent]:
+        """The run's events numbered above `after_seq`, in order. Raises `NotFoundError`."""
+        async with self._database.read() as session:
+            await runs.get(session, run_id)
+            return await run_events.after(session, run_id, after_seq, limit=limit)
+
+    async def checkpoints(
+        self, run_id: UUID, *, limit: int = 100, before: str | None = None
+    ) -> Sequence[CheckpointInfo]:
+        """The run's checkpoints that are still there, newest first. Raises `NotFoundError`."""
+        async with self._database.read() as session:
+            run = await runs.get(session, run_id)
+            return await forking.checkpoints(session, run_id, run.thread_id, limit=limit, before=before)
+
+    async def wait(self, run_id: UUID, timeout_s: float) -> Run:
+        """The run, as soon as it is ended or waits for an answer, or as it stands after `timeout_s` seconds."""
+        run = await self.get(run_id)
+        if _settled(run):
+            return run
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(self.follower.follow(run_id, run.event_seq)) as events:
+                async for event in events:
+                    if event.type in ("run.waiting", "run.completed", "run.failed", "run.cancelled"):
+                        run = await self.get(run_id)
+                        if _settled(run):
+                            return run
+        except TimeoutError:
+            pass
+        return await self.get(run_id)
+
+    async def close(self) -> None:
+        await self.follower.close()
+
+    def _check(self, run: Run) -> None:
+        if not 0 < len(run.thread_id) <= _LONGEST_THREAD_ID or "\x00" in run.thread_id:
+            raise RunTooLargeError(
+                f"a thread's id has from 1 to {_LONGEST_THREAD_ID} characters and no NUL", subject=run.thread_id[:100]
+            )
+        _size([run.spec, run.input], self._settings.max_input_bytes, run.run_id)
+
+    async def _accept(self, session: Any, run: Run, event: str, **data: Any) -> None:
+        run.created_at = run.updated_at = now()
+        session.add(run)
+        run_events.first(session, run, event, kind=run.kind, owner=run.owner, **data)
+        await session.flush()
+        await runs.call_host(session, run.run_id)
+
+
+def _settled(run: Run) -> bool:
+    return run.status in ENDED or (run.status == "waiting" and not run.resume and bool(run.interrupts))
+
+
+def _same(earlier: Run, run: Run) -> Run:
+    """The earlier run, which `run` repeats."""
+    if (earlier.kind, earlier.thread_id, earlier.owner) != (run.kind, run.thread_id, run.owner):
+        raise ConflictError(f"run {earlier.run_id} exists and is another one", subject=str(earlier.run_id))
+    return earlier
+
+
+def _size(value: Any, limit: int, run_id: UUID) -> None:
+    """Raises `RunTooLargeError`, naming the limit."""
+    try:
+        size = len(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    except orjson.JSONEncodeError as error:
+        raise RunTooLargeError(f"what a run is given must be JSON: {error}", subject=str(run_id)) from error
+    if size > limit:
+        raise RunTooLargeError(f"a run is given at most {limit:,} bytes, these are {size:,}", subject=str(run_id))
