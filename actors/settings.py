@@ -52,7 +52,7 @@ class FanoutSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    chunk_size: int = Field(default=64, ge=1)
+    chunk_size: int = Field(default=128, ge=1)
     # Chunks judged at once; `None` is as many as the cluster's CPUs (or GPUs) take.
     max_chunks_in_flight: int | None = Field(default=None, ge=1)
     # Resources of one chunk task. CPUs: `None` is 1 where the scorer computes, 0.4 where it waits for a provider.
@@ -104,8 +104,8 @@ class LLMSettings(BaseModel):
     # `model=input/output` or `model=input/output/cached input`, USD per million tokens; goes before the built-in table.
     prices: tuple[str, ...] = ()
     # One whole answer, and the longest silence within a streamed one.
-    timeout_s: float = Field(default=180.0, gt=0)
-    silence_s: float = Field(default=60.0, gt=0)
+    timeout_s: float = Field(default=300.0, gt=0)
+    silence_s: float = Field(default=120.0, gt=0)
 
 
 SearchBackend = Literal["keyless", "duckduckgo", "wikipedia", "tavily", "brave", "serper"]
@@ -144,8 +144,32 @@ class AgentsSettings(BaseModel):
     tools: ToolSettings = ToolSettings()
 
 
+class RunSettings(BaseModel):
+    """The run engine: how many hosts, how much at once, how long things are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Actors that drive runs; each owns an equal range of the shards.
+    hosts: int = Field(default=2, ge=1, le=64)
+    # Runs that one host drives at once; the others wait in their rows.
+    max_driven: int = Field(default=500, ge=1)
+    # A host looks for what it was not told of.
+    sweep_s: float = Field(default=1.0, gt=0)
+    # After which a step that does not heed its cancellation is left to itself; it can write no more.
+    cancel_grace_s: float = Field(default=5.0, gt=0)
+    # A run whose host died this often in a row under the same step is failed.
+    max_recoveries: int = Field(default=10, ge=1)
+    # Of one run; what is accepted is written whole.
+    max_input_bytes: int = 4 * 1024 * 1024
+    # After a run's end: for so long any checkpoint can be forked from, then only the last one, then none.
+    history_s: int = 7 * 24 * 3600
+    checkpoints_s: int = 30 * 24 * 3600
+    events_s: int = 90 * 24 * 3600
+
+
 class ActorsSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verification: VerificationSettings = VerificationSettings()
+    runs: RunSettings = RunSettings()
     agents: AgentsSettings = AgentsSettings()

@@ -1,4 +1,5 @@
-"""Google's Generative Language API for tests: `POST /v1beta/models/{model}:generateContent` over REST.
+"""Google's Generative Language API for tests: `POST /v1beta/models/{model}:generateContent` over REST, and
+`:streamGenerateContent?alt=sse`.
 
 Wire format: https://ai.google.dev/api/generate-content; errors in the envelope of
 https://cloud.google.com/apis/design/errors.
@@ -10,7 +11,7 @@ import base64
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ import orjson
 from tests.stubs.http import Reply, Request, StubServer
 from tests.stubs.openai import marks
 
-_ROUTE = re.compile(r"/v1(?:beta)?/models/([^/:]+):generateContent")
+_ROUTE = re.compile(r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent)")
 _STATUS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
     429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
@@ -32,6 +33,7 @@ class Call:
     model: str
     headers: dict[str, str]
     body: dict[str, Any]
+    stream: bool = False
 
     @property
     def text(self) -> str:
@@ -44,18 +46,71 @@ class Call:
         return [(data["mimeType"], base64.urlsafe_b64decode(data["data"])) for data in inline]
 
     @property
+    def tools(self) -> dict[str, dict[str, Any]]:
+        """The parameters of each function that was offered, by its name."""
+        offered = [each for tool in self.body.get("tools", ()) for each in tool.get("functionDeclarations", ())]
+        return {each["name"]: each.get("parametersJsonSchema") or each.get("parameters", {}) for each in offered}
+
+    @property
+    def tool_results(self) -> list[dict[str, Any]]:
+        """What the conversation's functions have answered so far."""
+        return [part["functionResponse"] for part in self._parts if "functionResponse" in part]
+
+    @property
     def _parts(self) -> list[dict[str, Any]]:
         return [part for content in self.body["contents"] for part in content["parts"]]
 
 
-def generated(text: str, *, finish: str = "STOP", delay_s: float = 0.0) -> Reply:
-    """A candidate whose one part is `text`."""
+def function_call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """One function call, as a part of a candidate; with the signature that newer models send and want back."""
+    return {"functionCall": {"name": name, "args": arguments}, "thoughtSignature": "c3R1Yg=="}
+
+
+def generated(
+    text: str | None,
+    *,
+    calls: Iterable[dict[str, Any]] = (),
+    finish: str | None = "STOP",
+    prompt_tokens: int = 300,
+    completion_tokens: int = 90,
+    **kwargs: Any,
+) -> Reply:
+    """A candidate of `text` and function calls (see `function_call`). The stub streams it where that is asked for."""
+    parts = [*([{"text": text}] if text is not None else []), *calls]
+    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+    if finish is not None:
+        candidate["finishReason"] = finish
     body = {
-        "candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": finish, "index": 0}],
-        "usageMetadata": {"promptTokenCount": 300, "candidatesTokenCount": 90, "totalTokenCount": 390},
+        "candidates": [candidate],
+        "usageMetadata": {
+            "promptTokenCount": prompt_tokens, "candidatesTokenCount": completion_tokens,
+            "totalTokenCount": prompt_tokens + completion_tokens,
+        },
         "modelVersion": "stub-model", "responseId": "stub",
     }  # fmt: skip
-    return Reply(orjson.dumps(body), delay_s=delay_s)
+    return Reply(orjson.dumps(body), **kwargs)
+
+
+def as_stream(reply: Reply, pieces: int = 4) -> Reply:
+    """A whole response as the stream of it, texts in pieces, the last one with the reason to end; else as it is."""
+    try:
+        body = orjson.loads(reply.body)
+        [candidate] = body["candidates"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return reply
+    parts: list[dict[str, Any]] = []
+    for part in candidate["content"]["parts"]:
+        text = part.get("text")
+        step = max(1, -(-len(text or "") // pieces))
+        parts += [{"text": text[at : at + step]} for at in range(0, len(text), step)] if text else [part]
+    events = [{**body, "candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}]} for part in parts]
+    if events and "finishReason" in candidate:
+        events[-1]["candidates"][0]["finishReason"] = candidate["finishReason"]
+    return replace(
+        reply,
+        headers={"content-type": "text/event-stream"},
+        chunks=tuple(b"data: " + orjson.dumps(event) + b"\r\n\r\n" for event in events),
+    )
 
 
 def blocked(reason: str = "PROHIBITED_CONTENT") -> Reply:
@@ -99,6 +154,7 @@ class GeminiStub(StubServer):
         route = _ROUTE.fullmatch(request.path.partition("?")[0])
         if request.method != "POST" or route is None:
             return error(404, f"no route {request.method} {request.path}")
-        call = Call(route.group(1), request.headers, request.json())
+        call = Call(route.group(1), request.headers, request.json(), stream=route.group(2) != "generateContent")
         self.calls.append(call)
-        return self.script.popleft() if self.script else self.answer(call)
+        reply = self.script.popleft() if self.script else self.answer(call)
+        return as_stream(reply) if call.stream and reply.status == 200 and not reply.chunks else reply

@@ -23,7 +23,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`chunks` are sent one by one (server-sent events); `cut` closes the connection after that many body bytes."""
+    """`chunks` are sent as chunks of one body (server-sent events), `pause_s` apart; `cut` closes the connection after
+    that many body bytes.
+    """
 
     body: bytes = b"{}"
     status: int = 200
@@ -31,17 +33,26 @@ class Reply:
     delay_s: float = 0.0
     cut: int | None = None
     chunks: tuple[bytes, ...] = ()
+    pause_s: float = 0.0
 
     def encode(self) -> bytes:
-        headers = {"content-type": "application/json", **self.headers}
-        if self.chunks:
-            headers["transfer-encoding"] = "chunked"
-            body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in self.chunks) + b"0\r\n\r\n"
-        else:
-            headers["content-length"] = str(len(self.body))
-            body = self.body
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[bytes]:
+        """The head with the first chunk, each further chunk, the end of the body: what is written at a time."""
+        if not self.chunks:
+            return [self._encode_whole()]
+        headers = {"content-type": "application/json", **self.headers, "transfer-encoding": "chunked"}
+        first, *rest = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in self.chunks]
+        return [self._head(headers) + first, *rest, b"0\r\n\r\n"]
+
+    def _encode_whole(self) -> bytes:
+        headers = {"content-type": "application/json", **self.headers, "content-length": str(len(self.body))}
+        return self._head(headers) + self.body
+
+    def _head(self, headers: dict[str, str]) -> bytes:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        return f"HTTP/1.1 {self.status} Stub\r\n{lines}\r\n".encode() + body
+        return f"HTTP/1.1 {self.status} Stub\r\n{lines}\r\n".encode()
 
 
 Handler = Callable[[Request], Reply]
@@ -131,12 +142,20 @@ class _Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if reply.cut is None:
+        if reply.cut is None and reply.pause_s > 0:
+            self._trickle(reply.pieces(), reply.pause_s)
+        elif reply.cut is None:
             transport.write(_encoded(reply))
         else:
             encoded = reply.encode()
             transport.write(encoded[: encoded.index(b"\r\n\r\n") + 4 + reply.cut])
             transport.close()
+
+    def _trickle(self, pieces: list[bytes], pause_s: float) -> None:
+        if self._transport is None or not pieces:
+            return
+        self._transport.write(pieces[0])
+        asyncio.get_running_loop().call_later(pause_s, self._trickle, pieces[1:], pause_s)
 
 
 _last_encoded: tuple[Reply | None, bytes] = (None, b"")

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.runnables import Runnable
 
 from actors.agents.llms.prices import PriceList, Usage
+from actors.errors import LLMAnswerError, LLMError, LLMRefusedError, LLMUnavailableError
+
+log = logging.getLogger(__name__)
 
 OnToken = Callable[[str], Awaitable[None] | None]
 """Called with each piece of text as it comes."""
+
+# Ends that another try would meet again: OpenAI's filter, and https://ai.google.dev/api/generate-content#FinishReason.
+_BLOCKED = frozenset(
+    {"content_filter", "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"}
+)
+_CUT_OFF = frozenset({"length", "MAX_TOKENS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,7 @@ class LLM:
     chat: BaseChatModel
     prices: PriceList
     timeout_s: float
+    silence_s: float
 
     async def ask(
         self,
@@ -43,6 +60,115 @@ class LLM:
     ) -> Answer:
         """One try; streamed where `on_token` is given. `tools` are schemas as `Tool.schema` gives them.
 
-        Raises an `LLMError` of the class that says whether another try can help.
+        Raises an `LLMError` of the class that says whether another try can help; `details["usage"]` holds what an
+        answer that cannot be used has cost all the same (`prompt_tokens`, `completion_tokens`, `cost_micro_usd`).
         """
-        raise NotImplementedError
+        chat: Runnable[Any, AIMessage] = self.chat
+        if tools:
+            chat = self.chat.bind_tools([dict(tool) for tool in tools])
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                if on_token is None:
+                    message = await chat.ainvoke(list(messages))
+                else:
+                    message = await self._streamed(chat, list(messages), on_token)
+        except TimeoutError as error:
+            raise self._slow(error) from error
+        except LLMError:
+            raise
+        except Exception as error:
+            raise self._fault(error) from error
+        usage = self._usage(message, messages, tools)
+        self._require_use(message, usage)
+        return Answer(message, usage)
+
+    async def _streamed(
+        self, chat: Runnable[Any, AIMessage], messages: list[BaseMessage], on_token: OnToken
+    ) -> AIMessage:
+        chunks: list[AIMessageChunk] = []
+        async with aclosing(chat.astream(messages)) as stream:  # type: ignore[type-var]  # an async generator, typed as an iterator
+            while True:
+                try:
+                    async with asyncio.timeout(self.silence_s):
+                        chunk = await anext(stream, None)
+                except TimeoutError as error:
+                    said = f"{self.model} at {self.provider} was silent for {self.silence_s:g} s"
+                    raise LLMUnavailableError(said, subject=self.model) from error
+                if chunk is None:
+                    break
+                assert isinstance(chunk, AIMessageChunk)
+                chunks.append(chunk)
+                if text := chunk.text:
+                    waiting = on_token(text)
+                    if inspect.isawaitable(waiting):
+                        await waiting
+        if not chunks:
+            raise LLMAnswerError(f"{self.model} at {self.provider} streamed nothing", subject=self.model)
+        message = message_chunk_to_message(add_ai_message_chunks(*chunks))
+        assert isinstance(message, AIMessage)
+        if not message.response_metadata.get("finish_reason"):
+            # The connection can end between two events without anybody noticing.
+            raise LLMUnavailableError(
+                f"the stream of {self.model} at {self.provider} ended before its answer did", subject=self.model
+            )
+        return message
+
+    def _usage(self, message: AIMessage, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> Usage:
+        counted = message.usage_metadata
+        if counted is None or not counted["input_tokens"]:
+            prompt = count_tokens_approximately(list(messages), tools=[dict(tool) for tool in tools] or None)
+            completion, cached = count_tokens_approximately([message]), 0
+        else:
+            prompt, completion = counted["input_tokens"], counted["output_tokens"]
+            cached = counted.get("input_token_details", {}).get("cache_read") or 0
+        return Usage(
+            model=self.model,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cached_tokens=cached,
+            cost_micro_usd=self.prices.cost_micro_usd(
+                self.model, prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached
+            ),
+            estimated=counted is None or not counted["input_tokens"],
+        )
+
+    def _require_use(self, message: AIMessage, usage: Usage) -> None:
+        """Refuse what nobody can go on with."""
+        spent = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cost_micro_usd": usage.cost_micro_usd,
+        }
+        told = message.response_metadata
+        finish = str(told.get("finish_reason") or "")
+        blocked = finish if finish in _BLOCKED else (told.get("prompt_feedback") or {}).get("block_reason")
+        if blocked:
+            reason = getattr(blocked, "value", blocked)
+            raise LLMRefusedError(
+                f"{self.provider}'s filter stopped the answer of {self.model}: {reason}",
+                subject=self.model,
+                usage=spent,
+            )
+        if refusal := message.additional_kwargs.get("refusal"):
+            raise LLMRefusedError(f"{self.model} refused: {str(refusal)[:300]}", subject=self.model, usage=spent)
+        if finish in _CUT_OFF:
+            raise LLMAnswerError(
+                f"the answer of {self.model} was cut off at its length limit", subject=self.model, usage=spent
+            )
+        if not (message.text.strip() or message.tool_calls or message.invalid_tool_calls):
+            raise LLMAnswerError(
+                f"{self.model} answered with neither text nor a tool call", subject=self.model, usage=spent
+            )
+
+    def _slow(self, error: TimeoutError) -> LLMError:
+        # The library's own watch over silences says more than the word "timeout".
+        said = str(error) or f"{self.model} at {self.provider} did not answer within {self.timeout_s:g} s"
+        return LLMUnavailableError(said[:300], subject=self.model)
+
+    def _fault(self, error: Exception) -> LLMError:
+        from actors.agents.llms.faults import fault_of  # noqa: PLC0415 - it imports the clients
+
+        found = fault_of(error, provider=self.provider, model=self.model)
+        if type(found) is LLMError:
+            log.error("%s failed in a way nobody foresaw", self.choice, exc_info=error)
+        return found

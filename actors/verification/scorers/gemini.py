@@ -69,10 +69,10 @@ class GeminiScorer(LLMScorer):
                 messages, response_mime_type="application/json", response_json_schema=SCHEMA
             )
         except APIError as error:
-            raise _of_google(error) from error
+            raise of_google(error) from error
         except ChatGoogleGenerativeAIError as error:
             if isinstance(error.__cause__, APIError):
-                raise _of_google(error.__cause__) from error
+                raise of_google(error.__cause__) from error
             raise ScorerAnswerError(f"gemini's answer cannot be used: {error}", subject=self.name) from error
         except (httpx.HTTPError, OSError) as error:
             cause = str(error) or type(error).__name__
@@ -114,7 +114,8 @@ class GeminiScorer(LLMScorer):
         return self._chat
 
 
-def _of_google(error: APIError) -> ScorerError:
+def of_google(error: APIError) -> ScorerError:
+    """What an error of Google's client means for us."""
     envelope = error.details if isinstance(error.details, dict) else {}
     fault = envelope.get("error", envelope)
     fault = fault if isinstance(fault, dict) else {}
@@ -123,7 +124,8 @@ def _of_google(error: APIError) -> ScorerError:
     code = str(fault.get("status") or "")
     if error.code == 429 and any("PerDay" in str(item) for item in details):
         # The day's quota is spent: minutes of waiting do not bring it back.
-        return ScorerRefusedError(f"gemini answered 429: the quota of the day is spent: {said[:500]}", subject="gemini")
+        spent = f"gemini answered 429: the quota of the day is spent: {said[:500]}"
+        return ScorerRefusedError(spent, subject="gemini", status=429)
     headers = getattr(error.response, "headers", None) or {}
     wait = retry_after_s(headers.get("retry-after") or headers.get("Retry-After"))
     for item in details:

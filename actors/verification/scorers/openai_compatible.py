@@ -148,14 +148,14 @@ class OpenAICompatibleScorer(LLMScorer):
         return self._client
 
     def _of_status(self, status: int, headers: Mapping[str, str], data: bytes) -> Exception:
-        said, code, param = _error_in(data)
-        found = classified(self.name, status, said, code=code, wait_s=_asked_wait_s(headers))
+        said, code, param = error_in(data)
+        found = classified(self.name, status, said, code=code, wait_s=asked_wait_s(headers))
         if status in {400, 422} and code not in _NOT_THE_FORMAT:
             return _RefusedRequestError(found, f"{param} {said}")
         return found
 
 
-def _error_in(data: bytes) -> tuple[str, str, str]:
+def error_in(data: bytes) -> tuple[str, str, str]:
     """(sentence, code, parameter) of an error body: OpenAI's envelope, or one of its imitations."""
     try:
         body = orjson.loads(data)
@@ -168,7 +168,8 @@ def _error_in(data: bytes) -> tuple[str, str, str]:
     return str(said), str(fault.get("code") or ""), str(fault.get("param") or "")
 
 
-def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
+def asked_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait that an answer's headers ask for."""
     # OpenAI says it in milliseconds as well, which is finer.
     milliseconds = retry_after_s(headers.get("retry-after-ms"))
     return retry_after_s(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
