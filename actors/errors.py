@@ -230,7 +230,7 @@ class RunResultError(RunError):
 
 
 class RecursionLimitError(RunError):
-    """The graph took more supersteps than its kind allows."""
+    """The run took more steps than its kind, or its workflow's definition, allows."""
 
     code = "recursion_limit"
 
@@ -293,18 +293,6 @@ class ScratchpadTooLargeError(WorkflowError):
     """The scratchpad would exceed its limit; the message names the limit and what would have been added."""
 
     code = "scratchpad_too_large"
-
-
-class RecursionLimitError(WorkflowError):
-    """The run took as many steps as its definition allows."""
-
-    code = "recursion_limit"
-
-
-class ReviewAnswerError(WorkflowError):
-    """The answer to a review is none of those that the review takes."""
-
-    code = "review_answer"
 
 
 class ReviewRejectedError(WorkflowError):
