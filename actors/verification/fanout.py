@@ -124,8 +124,8 @@ def cpus_per_task(settings: VerificationSettings) -> float:
 def slots(settings: VerificationSettings, resources: Mapping[str, float]) -> int:
     """How many chunks are judged at once: as set, or as many as the cluster's CPUs (or GPUs) take.
 
-    Where that is set by nobody, chunks that wait for a provider are no more than one a CPU, or than keep thrice the
-    provider's concurrency waiting, for each is a process; and one place is left for the reading that feeds them.
+    Where that is set by nobody, chunks that wait for a provider are no more than one a CPU, or one for each 16 calls
+    at once, for each is a process; and one place is left for the reading that feeds them.
     """
     fanout = settings.fanout
     if fanout.max_chunks_in_flight is not None:
@@ -135,7 +135,7 @@ def slots(settings: VerificationSettings, resources: Mapping[str, float]) -> int
     if fanout.num_gpus > 0:
         fits.append(resources.get("GPU", 0.0) / fanout.num_gpus)
     elif fanout.num_cpus is None and not computes(settings.scorer):
-        fits = [min(fits[0] - 1, max(cpus, 3.0 * settings.scorer.concurrency / fanout.chunk_size + 1))]
+        fits = [min(fits[0] - 1, max(cpus, settings.scorer.concurrency / 16))]
     return max(1, int(min(fits)))
 
 

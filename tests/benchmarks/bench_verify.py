@@ -53,7 +53,7 @@ from tests.benchmarks.verify_profile import profile
 WORDS = 120
 LATENCY_S = 0.2
 # Enough that every worker process has imported what it needs.
-WARM_UP = 1024
+WARM_UP = 2560
 CONCURRENCY = 64
 IDEAL = CONCURRENCY / LATENCY_S
 

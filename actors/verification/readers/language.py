@@ -14,7 +14,7 @@ import unicodedata
 from typing import Any
 
 # The identifier reads bytes one by one; a page tells the language as surely as a book.
-_SAMPLE = 1_000
+_SAMPLE = 500
 # Below this probability, or with fewer letters, a guess would be noise ("ok" is not Tagalog).
 _MIN_PROBABILITY = 0.5
 _MIN_LETTERS = 12

@@ -26,12 +26,13 @@ _STALE_S = 0.5
 # Turns reserved ahead, in seconds of the rate: few enough that a worker that stops early wastes little.
 _AHEAD_S = 0.1
 _MOST_AHEAD_S = 1.0
-# How often slots are renewed and shared anew: alone, with others, and while there are none to have.
+# How often slots are renewed and shared anew: alone, with others, and by one that wants more or could give some back. A
+# slot that changes hands idles for about two of the last, and each chunk's end hands over all of its slots.
 _TICK_ALONE_S = 0.5
-_TICK_SHARED_S = 0.05
-_TICK_EMPTY_S = 0.05
-# Each other worker makes the tick this much longer, so that hundreds of workers do not flood Redis.
-_TICK_PER_WORKER_S = 0.01
+_TICK_SHARED_S = 0.1
+_TICK_UNEVEN_S = 0.01
+# Each other worker makes the ticks this much longer, so that hundreds of workers do not flood Redis.
+_TICK_PER_WORKER_S = 0.002
 
 
 class Pacer:
@@ -69,8 +70,8 @@ class Pacer:
         finally:
             self._busy -= 1
             self._admit()
-            if self._recorded > self._held >= self._busy:
-                self._wake.set()  # others wait for the slots that are free now
+            if self._recorded > self._held >= self._busy or self._spare:
+                self._wake.set()  # others may wait for the slots that are free now
 
     async def slow_down(self, seconds: float) -> None:
         """The provider refused a call as too many: no call for `seconds`, on any worker, and fewer at once here."""
@@ -106,6 +107,10 @@ class Pacer:
     @property
     def _want(self) -> int:
         return max(self._busy, min(self._busy + len(self._waiting), int(self._window)))
+
+    @property
+    def _spare(self) -> bool:
+        return self._held > self._busy and not self._waiting
 
     async def _take_slot(self) -> None:
         if self._room > 0 and not self._waiting:
@@ -200,11 +205,16 @@ class Pacer:
 
     async def _until_reason(self, wanted: int, grant: Grant) -> None:
         """Returns when there is a reason to settle again."""
-        tick = _TICK_SHARED_S + _TICK_PER_WORKER_S * grant.others if grant.others else _TICK_ALONE_S
-        if grant.slots == 0:
-            tick = _TICK_EMPTY_S + _TICK_PER_WORKER_S * grant.others
-        deadline = time.monotonic() + tick * random.uniform(0.8, 1.2)  # noqa: S311 - workers should not tick as one
+        now, longer = time.monotonic(), _TICK_PER_WORKER_S * grant.others
+        uneven = now + _TICK_UNEVEN_S + longer
+        if grant.slots < wanted:
+            tick = _TICK_UNEVEN_S + longer
+        else:
+            tick = _TICK_SHARED_S + longer if grant.others else _TICK_ALONE_S
+        deadline = now + tick * random.uniform(0.8, 1.2)  # noqa: S311 - workers should not tick as one
         while True:
+            if grant.others and self._spare:
+                deadline = min(deadline, uneven)
             until = min(deadline, time.monotonic() + self._turns_wait_s()) if self._turn_wanted else deadline
             if (left := until - time.monotonic()) <= 0:
                 return
