@@ -30,13 +30,21 @@ _RETRYABLE = (
     storage_errors.BlobUnavailableError,
     actors_errors.ScorerUnavailableError,
     actors_errors.ScorerAnswerError,
+    actors_errors.LLMUnavailableError,
+    actors_errors.LLMAnswerError,
+    actors_errors.SearchError,
     actors_errors.ClusterUnavailableError,
     actors_errors.WorkerLostError,
     actors_errors.StepTimeoutError,
     TimeoutError,
     ConnectionError,
 )
-_NEEDS_PERSON = (actors_errors.NeedsPersonError, actors_errors.MissingKeyError, actors_errors.MissingExtraError)
+_NEEDS_PERSON = (
+    actors_errors.NeedsPersonError,
+    actors_errors.MissingKeyError,
+    actors_errors.MissingExtraError,
+    actors_errors.LLMQuotaError,
+)
 # Keys that are refused or gone, quotas that are used up: 402, 403 and 401.
 _PERSON_STATUSES = frozenset({401, 402, 403})
 # Of libraries that are not imported for it: connections, and workers that died.
@@ -110,7 +118,7 @@ async def attempted(call: Callable[[], Awaitable[T]], retry: RetryPolicy, *, tim
     context = current()
     failed = 0
     while True:
-        context.attempt = failed + 1
+        context.begin_try(failed + 1)
         try:
             with _limited(context.step, timeout_s):
                 async with asyncio.timeout(timeout_s):
