@@ -199,7 +199,8 @@ async def verify_contribution(
 ) -> Response:
     """Judge a stored contribution by the agents, now. Its verified score and verdict are written with it.
 
-    What was handed in may be verified also after its campaign was closed or has expired.
+    What was handed in may be verified also after its campaign was closed or has expired. With another `data_url` than
+    the contribution's own, what lies there is judged and answered, and the contribution stays as it is.
     """
     async with given.database.read() as session:
         contribution = await contributions.get(session, body.contribution_id)
