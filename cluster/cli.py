@@ -198,6 +198,73 @@ def verify_folder(
         raise typer.Exit(1)
 
 
+schedules_app = typer.Typer(help="List what is done again and again, run it now, pause it.")
+app.add_typer(schedules_app, name="schedules")
+ScheduleName = Annotated[str, typer.Argument(help="As `hyvve schedules list` names it.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@schedules_app.callback(invoke_without_command=True)
+def schedules_default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_schedules()
+
+
+@schedules_app.command(name="list")
+def list_schedules(*, as_json: AsJson = False, data_dir: DataDir = None, debug: Debug = False) -> None:
+    """Every schedule: when it is due, and what came of its last firing."""
+    from cluster import schedules  # noqa: PLC0415 - brings SQLAlchemy
+
+    with told(debug=debug):
+        found = schedules.listed(Settings.from_environment(environment(data_dir=data_dir)))
+    if as_json:
+        _out.print_json(data=found)
+    else:
+        schedules.show(_out, found)
+
+
+@schedules_app.command(name="run")
+def run_schedule(
+    name: ScheduleName,
+    *,
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for its end.")] = 60.0,
+    data_dir: DataDir = None,
+    debug: Debug = False,
+) -> None:
+    """Run it now, paused or not, and say what came of it. Exit code 1: it failed."""
+    from cluster import schedules  # noqa: PLC0415
+
+    with told(debug=debug):
+        settings = Settings.from_environment(environment(data_dir=data_dir))
+        idle = settings.cluster.embedded_postgres and status(settings.directory).phase in ("stopped", "broken")
+        firing = schedules.run_now(settings, name, wait_s=0 if idle else wait_s)
+    _out.print(schedules.outcome(firing), soft_wrap=True)
+    if firing["state"] in ("pending", "running"):
+        _out.print("It is kept, and runs at the next `hyvve up`." if idle else "See `hyvve schedules` later.")
+    if firing["error"] is not None:
+        raise typer.Exit(1)
+
+
+@schedules_app.command(name="pause")
+def pause_schedule(name: ScheduleName, *, data_dir: DataDir = None, debug: Debug = False) -> None:
+    """Let no due time fire until `resume`. What is running is finished."""
+    _set_paused(name, data_dir, paused=True, debug=debug)
+
+
+@schedules_app.command(name="resume")
+def resume_schedule(name: ScheduleName, *, data_dir: DataDir = None, debug: Debug = False) -> None:
+    """Let it fire again, from its next due time on."""
+    _set_paused(name, data_dir, paused=False, debug=debug)
+
+
+def _set_paused(name: str, data_dir: Path | None, *, paused: bool, debug: bool) -> None:
+    from cluster import schedules  # noqa: PLC0415
+
+    with told(debug=debug):
+        found = schedules.set_paused(Settings.from_environment(environment(data_dir=data_dir)), name, paused=paused)
+    _out.print(f"{name} is paused." if found["paused"] else f"{name} is due next at {found['next_due']}.")
+
+
 def _print_version(*, wanted: bool) -> None:
     if wanted:
         _out.print(f"hyvve {version('hyvve')}")

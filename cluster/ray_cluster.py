@@ -31,6 +31,7 @@ from serve.ray_environment import SERVE_ENVIRONMENT
 if TYPE_CHECKING:
     from ray.serve.deployment import Application
 
+    from actors.schedules.scheduler import SchedulerSetup
     from actors.verification.workplace import Setup
 
 APPLICATION = "hyvve"
@@ -224,13 +225,22 @@ def start_runner(settings: Settings) -> None:
     ensure_runner(_setup(settings))
 
 
+def start_scheduler(settings: Settings) -> None:
+    """The actor that fires what is due runs."""
+    from actors.schedules.actor import ensure_scheduler  # noqa: PLC0415
+
+    ensure_scheduler(_scheduler_setup(settings))
+
+
 def withdraw(settings: Settings) -> None:
     """Take our application and actors off a cluster that we joined, and Serve where nothing else uses it."""
     import ray.serve  # noqa: PLC0415
 
+    from actors.schedules.actor import stop_scheduler  # noqa: PLC0415
     from actors.verification.actor import stop_actors  # noqa: PLC0415
 
     with contextlib.suppress(Exception):  # the cluster may be gone already
+        stop_scheduler(_scheduler_setup(settings))
         stop_actors(_setup(settings))
         ray.serve.delete(APPLICATION)
         if not ray.serve.status().applications:
@@ -271,6 +281,12 @@ def _setup(settings: Settings) -> Setup:
     from actors.verification.workplace import Setup  # noqa: PLC0415
 
     return Setup(storage=settings.storage, verification=settings.actors.verification)
+
+
+def _scheduler_setup(settings: Settings) -> SchedulerSetup:
+    from actors.schedules.scheduler import SchedulerSetup  # noqa: PLC0415
+
+    return SchedulerSetup(storage=settings.storage)
 
 
 def _node(info: Mapping[str, str]) -> Node:

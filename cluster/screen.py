@@ -16,7 +16,7 @@ from cluster.launch import Status
 from cluster.state import State
 from storage.clock import now
 
-_STEPS = ("PostgreSQL", "Redis", "Schema", "Ray", "API", "Verification")
+_STEPS = ("PostgreSQL", "Redis", "Schema", "Ray", "API", "Verification", "Schedules")
 _NAMES = {"postgresql": "PostgreSQL", "redis": "Redis", "blob_store": "Blob store", "cluster": "Workers"}
 _UNDER_WAY = ("starting", "connecting", "checking", "deploying")
 

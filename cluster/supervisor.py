@@ -155,6 +155,10 @@ class Supervisor:
         self._tell("Verification", "starting")
         ray_cluster.start_runner(self._settings)
         self._tell("Verification", f"scorer {self._settings.actors.verification.scorer.kind}")
+        if self._api:  # `hyvve verify` is over too soon for periodic work
+            self._tell("Schedules", "starting")
+            ray_cluster.start_scheduler(self._settings)
+            self._tell("Schedules", "running")
         self._publish("ready", api_url=url, judges_by=described(self._settings))
         self._watched = Watch(ray_address=node.address, own=cluster.ray_address is None, api_url=url)
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import BadRuleError, CutOffError
 from actors.schedules.registry import periodic
-from actors.schedules.task import Periodic, Work
+from actors.schedules.task import Periodic, Work, make_known
 from actors.schedules.timing import Missed, Rule, plan
 from storage import schedules
 from storage.engine import Database
@@ -103,7 +103,8 @@ class Scheduler:
 
     async def _tick(self) -> None:
         if not self._known:
-            await self._make_known()
+            async with self._database.begin() as session:
+                await make_known(session, list(self._tasks.values()))
             self._known = True
         await self._fire_due()
         if len(self._running) >= _AT_ONCE:
@@ -115,17 +116,6 @@ class Scheduler:
             )  # fmt: skip
         for claim in claims:
             self._begin(claim)
-
-    async def _make_known(self) -> None:
-        """The registered schedules are in the table."""
-        async with self._database.begin() as session:
-            moment = await schedules.clock(session)
-            for name in sorted(self._tasks):  # in one order: several schedulers start at once
-                each = self._tasks[name]
-                await schedules.put(
-                    session, name, next_due=each.rule.after(moment), task=name, every_s=each.rule.every_s,
-                    cron=each.rule.cron, missed=each.missed, max_attempts=each.max_attempts, timeout_s=each.timeout_s,
-                )  # fmt: skip
 
     async def _fire_due(self) -> None:
         async with self._database.begin() as session:

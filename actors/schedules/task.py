@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,3 +53,13 @@ class Periodic:
     missed: Missed = "latest"
     max_attempts: int = 5
     timeout_s: int = 600
+
+
+async def make_known(session: AsyncSession, periodic: Sequence[Periodic]) -> None:
+    """The schedules of this work are stored; what the operator said of them stays."""
+    moment = await schedules.clock(session)
+    for each in sorted(periodic, key=lambda each: each.name):  # in one order: several schedulers start at once
+        await schedules.put(
+            session, each.name, next_due=each.rule.after(moment), task=each.name, every_s=each.rule.every_s,
+            cron=each.rule.cron, missed=each.missed, max_attempts=each.max_attempts, timeout_s=each.timeout_s,
+        )  # fmt: skip

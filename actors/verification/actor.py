@@ -7,14 +7,14 @@ loaded into the API's replicas. Both are started by whoever needs them first, an
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from typing import Any
 from uuid import UUID
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
 
+from actors import detached
 from actors.errors import ClusterUnavailableError, WorkerLostError
 from actors.settings import VerificationSettings
 from actors.verification.fanout import RayFanout, fault, finished, verify_alone
@@ -30,11 +30,8 @@ from storage.verifications import ResultRow
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = "hyvve"
-
 # Calls judged at once by the actor that serves people who wait.
 _ONLINE = 64
-_ANSWER_S = 20.0
 # A batch is committed before anybody is woken, and the runner looks by itself: nobody waits longer than this.
 _WAKE_S = 3.0
 # Below the time that the API gives each of its checks, so that this sentence is the one that is read.
@@ -57,61 +54,30 @@ class OnlineActor(OnlineVerifier):
     pass
 
 
-def name_of(setup: Setup, noun: str) -> str:
-    """An actor's name: projects with databases of their own share a cluster without meeting."""
-    return f"{noun}-{hashlib.sha256(setup.storage.database_url.encode()).hexdigest()[:12]}"
-
-
 def ensure_runner(setup: Setup) -> Any:
     """The batch runner of this database, started where there is none, anew where it was set up otherwise.
 
     Ray must be connected. Raises `ClusterUnavailableError`.
     """
-    return _ensure(RunnerActor, setup, "batches", max_concurrency=1000)
+    return detached.ensure(RunnerActor, setup, "batches", max_concurrency=1000)
 
 
 def _running(setup: Setup) -> Any:
     """The batch runner of this database, however it was set up, started where there is none."""
     try:
-        return ray.get_actor(name_of(setup, "batches"), namespace=NAMESPACE)
+        return ray.get_actor(detached.name_of(setup, "batches"), namespace=detached.NAMESPACE)
     except ValueError:
         return ensure_runner(setup)
 
 
 def ensure_online(setup: Setup) -> Any:
     """The actor that judges for people who wait; as `ensure_runner`."""
-    return _ensure(OnlineActor, setup, "online", max_concurrency=_ONLINE)
+    return detached.ensure(OnlineActor, setup, "online", max_concurrency=_ONLINE)
 
 
 def stop_actors(setup: Setup) -> None:
     """End both actors of this database. Batches stay where they are and go on when a runner is started again."""
-    for noun in ("batches", "online"):
-        try:
-            ray.kill(ray.get_actor(name_of(setup, noun), namespace=NAMESPACE))
-        except (ValueError, RayError):  # there is none
-            continue
-
-
-def _ensure(actor_class: Any, setup: Setup, noun: str, *, max_concurrency: int) -> Any:
-    options = {
-        "name": name_of(setup, noun),
-        "namespace": NAMESPACE,
-        "lifetime": "detached",
-        "get_if_exists": True,
-        "max_concurrency": max_concurrency,
-    }
-    try:
-        for _ in range(3):
-            actor = actor_class.options(**options).remote(setup)
-            try:
-                if ray.get(actor.has.remote(setup), timeout=_ANSWER_S):
-                    return actor
-            except RayActorError:
-                continue  # it was being ended; its name is free in a moment
-            ray.kill(actor)
-    except RayError as error:
-        raise ClusterUnavailableError(f"the cluster starts no {noun} actor: {type(error).__name__}: {error}") from error
-    raise ClusterUnavailableError(f"the cluster's {noun} actor of this database does not keep its settings")
+    detached.stop(setup, "batches", "online")
 
 
 class RayVerification:

@@ -1,0 +1,65 @@
+"""Detached actors: one of its kind for a database, started by whoever needs it first, and anew where it is set up
+otherwise. None is the record of anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from actors.errors import ClusterUnavailableError
+from storage.settings import StorageSettings
+
+NAMESPACE = "hyvve"
+
+_ANSWER_S = 20.0
+
+
+class Setup(Protocol):
+    """What such an actor is made from. It compares equal where it would make the same actor."""
+
+    @property
+    def storage(self) -> StorageSettings: ...
+
+
+def name_of(setup: Setup, noun: str) -> str:
+    """An actor's name: projects with databases of their own share a cluster without meeting."""
+    return f"{noun}-{hashlib.sha256(setup.storage.database_url.encode()).hexdigest()[:12]}"
+
+
+def ensure(actor_class: Any, setup: Setup, noun: str, *, max_concurrency: int) -> Any:
+    """The actor of that noun; its class takes the setup, and its `has(setup)` says whether it was made from that.
+
+    Ray must be connected. Raises `ClusterUnavailableError`.
+    """
+    options = {
+        "name": name_of(setup, noun),
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "max_concurrency": max_concurrency,
+    }
+    try:
+        for _ in range(3):
+            actor = actor_class.options(**options).remote(setup)
+            try:
+                if ray.get(actor.has.remote(setup), timeout=_ANSWER_S):
+                    return actor
+            except RayActorError:
+                continue  # it was being ended; its name is free in a moment
+            ray.kill(actor)
+    except RayError as error:
+        raise ClusterUnavailableError(f"the cluster starts no {noun} actor: {type(error).__name__}: {error}") from error
+    raise ClusterUnavailableError(f"the cluster's {noun} actor of this database does not keep its settings")
+
+
+def stop(setup: Setup, *nouns: str) -> None:
+    """End these actors of the database. What they were at goes on when they are started again."""
+    for noun in nouns:
+        try:
+            ray.kill(ray.get_actor(name_of(setup, noun), namespace=NAMESPACE))
+        except (ValueError, RayError):  # there is none
+            continue
