@@ -174,9 +174,9 @@ async def last_on(session: AsyncSession, thread_id: str) -> Run | None:
     return (await session.execute(query)).scalar_one_or_none()
 
 
-async def call_host(session: AsyncSession, run_id: UUID) -> None:
-    """Tell the hosts, once this is committed, that the run wants attention."""
-    await session.execute(select(func.pg_notify(CHANNEL, str(run_id))))
+async def call_host(session: AsyncSession, run: Run) -> None:
+    """Tell the run's host, once this is committed, that the run wants attention."""
+    await session.execute(select(func.pg_notify(CHANNEL, f"{run.shard} {run.run_id}")))
 
 
 # Each branch reads one partial index; runs that wait for nothing but a person are in none of them.
@@ -207,6 +207,12 @@ async def due(
     given = {"shards": list(shards), "driven": list(driven), "moment": moment, "limit": limit}
     found = (await session.execute(_DUE, given)).scalars()
     return list(dict.fromkeys(found))[:limit]
+
+
+async def told_to_stop(session: AsyncSession, run_ids: Sequence[UUID]) -> Sequence[UUID]:
+    """Those of these runs that somebody asked to cancel."""
+    query = select(Run.run_id).where(Run.run_id.in_(run_ids), Run.cancel_requested_at.is_not(None))
+    return (await session.execute(query)).scalars().all()
 
 
 async def next_on(session: AsyncSession, thread_id: str) -> UUID | None:

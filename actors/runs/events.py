@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,7 +99,7 @@ class RunFollower:
             redis_url, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0), health_check_interval=15
         )
 
-    async def follow(self, run_id: UUID, after_seq: int = 0) -> AsyncIterator[FollowedEvent]:
+    async def follow(self, run_id: UUID, after_seq: int = 0) -> AsyncGenerator[FollowedEvent]:
         """The run's events from number `after_seq` + 1 on, then live ones, until the run has ended.
 
         No number is left out or told twice, also while Redis is away. Raises `NotFoundError`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -79,7 +79,7 @@ async def copy(session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoin
     return str(found)
 
 
-async def _insert(session: AsyncSession, line: str, table: Table, which: str, given: dict[str, str]) -> None:
+async def _insert(session: AsyncSession, line: str, table: Table, which: str, given: Mapping[str, str | None]) -> None:
     new = {"thread_id": ":target", "run_id": ":run_id"}
     values = ", ".join(new.get(column, column) for column in table.columns)
     await session.execute(

@@ -107,7 +107,7 @@ class Runs:
             given = {key: {"value": value, "by": by, "at": now().isoformat()} for key, value in answers.items()}
             run.resume = {**run.resume, **given}
             run.updated_at = now()
-            await runs.call_host(session, run_id)
+            await runs.call_host(session, run)
         return run
 
     async def cancel(self, run_id: UUID) -> Run:
@@ -116,7 +116,7 @@ class Runs:
             run = await runs.locked(session, run_id)
             if run.status not in ENDED and run.cancel_requested_at is None:
                 run.cancel_requested_at = run.updated_at = now()
-                await runs.call_host(session, run_id)
+                await runs.call_host(session, run)
         return run
 
     async def retry(self, run_id: UUID, *, deadline_s: float | None = None) -> Run:
@@ -144,7 +144,7 @@ class Runs:
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()
             run.deadline_at = None if deadline_s is None else now() + timedelta(seconds=deadline_s)
-            await runs.call_host(session, run_id)
+            await runs.call_host(session, run)
         return run
 
     async def fork(
@@ -247,11 +247,14 @@ class Runs:
         session.add(run)
         run_events.first(session, run, event, kind=run.kind, owner=run.owner, **data)
         await session.flush()
-        await runs.call_host(session, run.run_id)
+        await runs.call_host(session, run)
 
 
 def _settled(run: Run) -> bool:
-    return run.status in ENDED or (run.status == "waiting" and not run.resume and bool(run.interrupts))
+    if run.status in ENDED:
+        return True
+    # What waits for a moment, or has an answer, goes on by itself.
+    return run.status == "waiting" and not run.resume and any("wake_at" not in asked for asked in run.interrupts)
 
 
 def _same(earlier: Run, run: Run) -> Run:

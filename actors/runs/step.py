@@ -43,6 +43,10 @@ class StepContext:
         self.attempt = 1
         self.deadline = deadline
 
+    def begin_try(self, number: int) -> None:
+        """The step is tried for the `number`th time from now on; the engine's business."""
+        self.attempt = number
+
     def emit(self, type_: str, data: Mapping[str, Any] | None = None) -> None:
         """Add a durable event, written no later than this step's result, whether the step succeeds or not.
 

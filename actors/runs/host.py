@@ -1,0 +1,179 @@
+"""`RunHost`: holds a range of shards under an epoch and sees that every run of theirs is driven.
+
+It coordinates and remembers nothing that counts. It is told of runs through PostgreSQL and looks by itself besides, so
+a lost word delays a run and never loses it. One that was cut off stops at once, and takes its shards back only when
+nobody has been heard of at them for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Sequence
+from uuid import UUID
+
+import orjson
+import psycopg
+import sqlalchemy.exc
+from psycopg import sql
+from sqlalchemy import make_url
+
+from actors.runs import retention
+from actors.runs.checkpointer import GroupCommitSaver
+from actors.runs.driven import RunsCompanion
+from actors.runs.driver import Driver
+from actors.runs.events import EventPublisher
+from actors.runs.group_commit import Guard, Rows
+from actors.runs.kinds import Kinds, RunSetup
+from actors.runs.rows import EVENTS
+from storage import run_shards
+from storage.engine import Database, driver_url
+from storage.errors import DatabaseUnavailableError
+from storage.runs import CHANNEL
+
+log = logging.getLogger(__name__)
+
+# It says this often that it lives, and is taken for gone after so long.
+_BEAT_S, _SILENT_S = 2.0, 10.0
+_PAUSE_S = 1.0
+# Loading runs, sweeping, beating; steps use the writer's connection.
+_POOL = 4
+_READERS = 2
+
+_AWAY = (DatabaseUnavailableError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
+
+
+class RunHost:
+    """Belongs to the loop it is made in. `close` leaves every run where its rows say it is."""
+
+    def __init__(self, setup: RunSetup, shards: Sequence[int], *, name: str | None = None) -> None:
+        self._setup = setup
+        self._shards = list(shards)
+        self._name = name or f"{socket.gethostname()}"
+        self._settings = setup.actors.runs
+        self._database = Database(setup.storage.database_url, pool_size=_POOL)
+        self._publisher = EventPublisher(setup.storage.redis_url)
+        self._kinds: Kinds | None = None
+        self._driver: Driver | None = None
+        self.driving = asyncio.Event()
+        self._serving = asyncio.get_running_loop().create_task(self._serve(), name=f"run host {self._name}")
+
+    async def has(self, setup: RunSetup) -> bool:
+        """Whether this is what it was set up with."""
+        return self._setup == setup
+
+    def wake(self, run_id: UUID) -> None:
+        """Look at this run now, if it is one of this host's."""
+        if self._driver is not None:
+            self._driver.attend(run_id)
+
+    async def close(self) -> None:
+        self._serving.cancel()
+        await asyncio.gather(self._serving, return_exceptions=True)
+        await self._publisher.close()
+        if self._kinds is not None:
+            await self._kinds.close()
+        await self._database.close()
+
+    async def _serve(self) -> None:
+        take = True
+        while True:
+            try:
+                if not take:
+                    async with self._database.read() as session:
+                        take = await run_shards.silent(session, self._shards, for_s=_SILENT_S)
+                if take:
+                    await self._hold()
+                    take = False  # whoever cut us off has them now
+            except _AWAY as error:
+                log.warning("run host %s waits for the database: %s", self._name, error)
+            except Exception:
+                log.exception("run host %s begins anew", self._name)
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _hold(self) -> None:
+        """Claim the shards and drive their runs until somebody else claims one of them."""
+        if self._kinds is None:
+            self._kinds = self._setup.open_kinds(self._setup)
+        async with self._database.begin() as session:
+            epoch = await run_shards.claim(session, self._shards, self._name)
+        guard = Guard(b"SELECT run_fence(%s, %s)", (epoch, len(self._shards)))
+        async with GroupCommitSaver.open(
+            self._setup.storage.database_url, guard=guard, readers=_READERS,
+            companion=RunsCompanion(), committed=self._committed,
+        ) as saver:  # fmt: skip
+            driver = self._driver = Driver(
+                shards=self._shards, database=self._database, saver=saver, publisher=self._publisher,
+                kinds=self._kinds, settings=self._settings,
+            )  # fmt: skip
+            log.info("run host %s holds %d shards under epoch %d", self._name, len(self._shards), epoch)
+            loops = [
+                asyncio.create_task(loop)
+                for loop in (self._listen(driver), self._sweep(driver), self._beat(driver, epoch), self._tidy(saver))
+            ]
+            try:
+                await driver.cut_off.wait()
+                log.warning("run host %s was cut off from its shards", self._name)
+            finally:
+                self._driver = None
+                self.driving.clear()
+                for loop in loops:
+                    loop.cancel()
+                await asyncio.gather(*loops, return_exceptions=True)
+                await driver.close()
+
+    def _committed(self, rows: Rows) -> None:
+        """Publish the events that are on disk now."""
+        by_run: dict[UUID, list[dict[str, object]]] = {}
+        for table, row in rows:
+            if table is EVENTS:
+                run_id, seq, at, type_, step, data = row
+                event = {"seq": seq, "type": type_, "step": step, "at": at.isoformat(), "data": orjson.Fragment(data)}
+                by_run.setdefault(run_id, []).append(event)
+        for run_id, events in by_run.items():
+            self._publisher.publish(run_id, events)
+
+    async def _listen(self, driver: Driver) -> None:
+        url = make_url(driver_url(self._setup.storage.database_url)).set(drivername="postgresql")
+        conninfo = url.render_as_string(hide_password=False)
+        ours = set(self._shards)
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    async for word in connection.notifies():
+                        shard, _, run_id = word.payload.partition(" ")
+                        if int(shard) in ours:
+                            driver.attend(UUID(run_id))
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _sweep(self, driver: Driver) -> None:
+        while True:
+            try:
+                await driver.sweep()
+                self.driving.set()
+            except _AWAY as error:
+                log.warning("due runs cannot be listed: %s", error)
+            await asyncio.sleep(self._settings.sweep_s)
+
+    async def _beat(self, driver: Driver, epoch: int) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_S)
+            try:
+                async with self._database.begin() as session:
+                    held = await run_shards.seen(session, epoch)
+            except _AWAY as error:
+                log.warning("run host %s cannot tell that it lives: %s", self._name, error)
+            else:
+                if held != len(self._shards):
+                    driver.cut_off.set()
+
+    async def _tidy(self, saver: GroupCommitSaver) -> None:
+        while True:
+            try:
+                await retention.tidy(self._database, saver, self._shards, self._settings)
+            except _AWAY as error:
+                log.warning("old checkpoints cannot be removed: %s", error)
+            await asyncio.sleep(self._settings.tidy_s)

@@ -1,0 +1,75 @@
+"""What is kept of ended runs, and for how long. The runs' own rows stay.
+
+all checkpoints → the last one → none → no events either (`Run.retained`: all, latest, none, nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.runs.checkpointer import GroupCommitSaver
+from actors.settings import RunSettings
+from storage import run_events
+from storage.clock import now
+from storage.engine import Database
+
+# Runs at a time: the work of one transaction.
+_BATCH = 100
+
+# A thread's checkpoints belong to its newest run too, so its age is that run's.
+_AGED = text(
+    "SELECT run_id, thread_id FROM runs r WHERE retained = :retained AND ended_at < :before AND shard = ANY(:shards)"
+    " AND NOT EXISTS (SELECT FROM runs o WHERE o.thread_id = r.thread_id AND o.run_id <> r.run_id"
+    "  AND (o.ended_at IS NULL OR o.ended_at >= :before))"
+    " ORDER BY ended_at LIMIT :limit"
+)
+
+
+async def tidy(
+    database: Database,
+    saver: GroupCommitSaver,
+    shards: Sequence[int],
+    settings: RunSettings,
+    *,
+    at: datetime | None = None,
+) -> int:
+    """Remove what is older than the settings keep; answers how many runs' retention went down a stage."""
+    moment = at or now()
+    count = 0
+    for stage, following, kept_s in (
+        ("all", "latest", settings.history_s),
+        ("latest", "none", settings.checkpoints_s),
+        ("none", "nothing", settings.events_s),
+    ):
+        before = moment - timedelta(seconds=kept_s)
+        while True:
+            async with database.read() as session:
+                aged = await _aged(session, stage, before, shards)
+            if not aged:
+                break
+            threads = sorted({thread_id for _, thread_id in aged})
+            if following != "nothing":
+                await saver.aprune(threads, strategy="keep_latest" if following == "latest" else "delete")
+            async with database.begin() as session:
+                run_ids = [run_id for run_id, _ in aged]
+                if following == "nothing":
+                    await run_events.forget(session, run_ids)
+                # Not where it was retried meanwhile.
+                await session.execute(
+                    text("UPDATE runs SET retained = :following WHERE run_id = ANY(:run_ids) AND ended_at < :before"),
+                    {"following": following, "run_ids": run_ids, "before": before},
+                )
+            count += len(aged)
+    return count
+
+
+async def _aged(
+    session: AsyncSession, stage: str, before: datetime, shards: Sequence[int]
+) -> Sequence[tuple[UUID, str]]:
+    given = {"retained": stage, "before": before, "shards": list(shards), "limit": _BATCH}
+    return (await session.execute(_AGED, given)).tuples().all()

@@ -1,0 +1,210 @@
+"""Kinds of runs for tests, and an engine in this process: hosts, the service, and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from operator import add
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+from uuid import UUID
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+
+from actors.runs.host import RunHost
+from actors.runs.kinds import Kind, Kinds, RunSetup
+from actors.runs.retrying import RetryPolicy
+from actors.runs.service import Runs
+from actors.runs.step import current
+from actors.settings import ActorsSettings, RunSettings
+from storage.engine import Database
+from storage.runs import SHARDS, Run
+from storage.settings import StorageSettings
+
+Node = Callable[[Any], Awaitable[Any]]
+
+
+class Trail(TypedDict):
+    trail: Annotated[list[str], add]
+
+
+# What steps did in this process, however often they were run.
+done: list[str] = []
+# What steps wait for, by name.
+gates: dict[str, asyncio.Event] = {}
+
+
+def forget() -> None:
+    done.clear()
+    gates.clear()
+
+
+def gate(name: str) -> asyncio.Event:
+    return gates.setdefault(name, asyncio.Event())
+
+
+def chain(*nodes: tuple[str, Node]) -> Any:
+    """Nodes one after the other."""
+    builder = StateGraph(Trail)
+    before = START
+    for name, node in nodes:
+        builder.add_node(name, node)  # type: ignore[call-overload]
+        builder.add_edge(before, name)
+        before = name
+    builder.add_edge(before, END)
+    return builder
+
+
+def counting(spec: dict[str, Any]) -> Any:
+    """`steps` steps, each of which does its side effect once."""
+
+    def node(number: int) -> Node:
+        async def count(state: Trail) -> dict[str, Any]:
+            async def effect(key: str) -> str:
+                done.append(key)
+                return key
+
+            await current().once("count", effect)
+            await asyncio.sleep(spec.get("pause_s", 0))
+            return {"trail": [str(number)]}
+
+        return count
+
+    return chain(*[(f"step {number}", node(number)) for number in range(spec["steps"])])
+
+
+def asking(spec: dict[str, Any]) -> Any:
+    """Two branches that ask, a third that does not, and a join."""
+
+    def branch(name: str) -> Node:
+        async def ask(state: Trail) -> dict[str, Any]:
+            done.append(name)
+            return {"trail": [f"{name}:{interrupt(name + '?')}"]}
+
+        return ask
+
+    async def silent(state: Trail) -> dict[str, Any]:
+        done.append("silent")
+        return {"trail": ["silent"]}
+
+    async def join(state: Trail) -> dict[str, Any]:
+        done.append("join")
+        return {"trail": ["join"]}
+
+    builder = StateGraph(Trail)
+    for name in ("left", "right"):
+        builder.add_node(name, branch(name))  # type: ignore[call-overload]
+    builder.add_node("silent", silent)
+    builder.add_node("join", join)
+    for name in ("left", "right", "silent"):
+        builder.add_edge(START, name)
+    builder.add_edge(["left", "right", "silent"], "join")
+    builder.add_edge("join", END)
+    return builder
+
+
+def gated(spec: dict[str, Any]) -> Any:
+    """A step, one that waits for the gate `spec["gate"]`, and a last one."""
+
+    async def before(state: Trail) -> dict[str, Any]:
+        done.append("before")
+        return {"trail": ["before"]}
+
+    async def wait(state: Trail) -> dict[str, Any]:
+        done.append("wait")
+        try:
+            await gate(spec["gate"]).wait()
+        except asyncio.CancelledError:
+            done.append("wait was cancelled")
+            raise
+        return {"trail": ["wait"]}
+
+    async def after(state: Trail) -> dict[str, Any]:
+        done.append("after")
+        return {"trail": ["after"]}
+
+    return chain(("before", before), ("wait", wait), ("after", after))
+
+
+def kinds(*more: Kind) -> Kinds:
+    quick = RetryPolicy(attempts=3, base_s=0.01)
+    return Kinds([
+        Kind(name="counting", graph=counting, retry=quick),
+        Kind(name="asking", graph=asking, retry=quick),
+        Kind(name="gated", graph=gated, retry=quick),
+        *more,
+    ])  # fmt: skip
+
+
+class Engine:
+    """Hosts in this process on one database, and the service beside them."""
+
+    def __init__(self, database: Database, setup: RunSetup) -> None:
+        self.database = database
+        self.setup = setup
+        self.runs = Runs(database, redis_url=setup.storage.redis_url, settings=setup.actors.runs)
+        self.hosts: list[RunHost] = []
+
+    async def host(self, shards: Sequence[int] = range(SHARDS), *, name: str = "host") -> RunHost:
+        """One more host, which drives when this returns."""
+        host = RunHost(self.setup, shards, name=name)
+        self.hosts.append(host)
+        async with asyncio.timeout(20):
+            await host.driving.wait()
+        return host
+
+    async def stop(self, host: RunHost) -> None:
+        self.hosts.remove(host)
+        await host.close()
+
+    async def ended(self, run_id: UUID, timeout_s: float = 20.0) -> Run:
+        run = await self.runs.wait(run_id, timeout_s)
+        assert run.status in ("completed", "failed", "cancelled"), (run.status, run.step, run.error)
+        return run
+
+    async def waiting(self, run_id: UUID, timeout_s: float = 20.0) -> Run:
+        run = await self.runs.wait(run_id, timeout_s)
+        assert run.status == "waiting", (run.status, run.step, run.error)
+        return run
+
+    async def told(self, run_id: UUID) -> list[str]:
+        """The types of the run's events, whose numbers have no gap."""
+        events = await self.runs.events(run_id)
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        return [event.type for event in events]
+
+    async def close(self) -> None:
+        for host in list(self.hosts):
+            await self.stop(host)
+        await self.runs.close()
+
+
+def setup_of(
+    database_url: str, redis_url: str, directory: Path, open_kinds: Callable[[RunSetup], Kinds], **settings: Any
+) -> RunSetup:
+    return RunSetup(
+        storage=StorageSettings(database_url=database_url, redis_url=redis_url, data_dir=directory),
+        actors=ActorsSettings(runs=RunSettings(**{"sweep_s": 0.2, "cancel_grace_s": 1.0, **settings})),
+        open_kinds=open_kinds,
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened(setup: RunSetup) -> AsyncIterator[Engine]:
+    forget()
+    database = Database(setup.storage.database_url)
+    engine = Engine(database, setup)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+        await database.close()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Return when the condition holds, which this process makes it do."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.005)
