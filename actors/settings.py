@@ -161,6 +161,8 @@ class RunSettings(BaseModel):
     max_recoveries: int = Field(default=10, ge=1)
     # Of one run; what is accepted is written whole.
     max_input_bytes: int = 4 * 1024 * 1024
+    # Old checkpoints and events are removed this often.
+    tidy_s: float = Field(default=300.0, gt=0)
     # After a run's end: for so long any checkpoint can be forked from, then only the last one, then none.
     history_s: int = 7 * 24 * 3600
     checkpoints_s: int = 30 * 24 * 3600
