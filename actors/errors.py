@@ -175,6 +175,12 @@ class ToolForbiddenError(ToolError):
     code = "tool_forbidden"
 
 
+class ToolTimeoutError(ToolError):
+    """A tool took longer than it may."""
+
+    code = "tool_timeout"
+
+
 class SearchError(ToolError):
     """The search service is down, slow, refuses, or answers nonsense."""
 

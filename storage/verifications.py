@@ -321,6 +321,12 @@ async def results(
     return (await session.execute(query.order_by(VerificationResult.result_id).limit(limit))).scalars().all()
 
 
+async def of_contribution(session: AsyncSession, contribution_id: UUID, *, limit: int) -> Sequence[VerificationResult]:
+    """A contribution's results, newest first."""
+    query = select(VerificationResult).where(VerificationResult.contribution_id == contribution_id)
+    return (await session.execute(query.order_by(VerificationResult.result_id.desc()).limit(limit))).scalars().all()
+
+
 async def request_cancel(session: AsyncSession, batch_id: UUID) -> VerificationBatch:
     """Ask a batch to stop; a finished one stays as it is. A pending one is cancelled at once."""
     query = select(VerificationBatch).where(VerificationBatch.batch_id == batch_id).with_for_update()

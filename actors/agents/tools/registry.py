@@ -6,10 +6,30 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from actors.agents.tools import (
+    campaign_data,
+    data_preprocessor,
+    make_verification_decision,
+    read_file_content,
+    scores,
+    update_contribution_verification,
+    walrus_storage,
+    web_search,
+)
 from actors.agents.tools.tool import Tool
 from actors.errors import UnknownToolError
 
-_ALL: tuple[Tool[Any], ...] = ()
+_ALL: tuple[Tool[Any], ...] = (
+    web_search.TOOL,
+    campaign_data.TOOL,
+    update_contribution_verification.TOOL,
+    walrus_storage.TOOL,
+    data_preprocessor.TOOL,
+    read_file_content.TOOL,
+    scores.TEXT,
+    scores.IMAGE,
+    make_verification_decision.TOOL,
+)
 
 TOOLS: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in _ALL})
 

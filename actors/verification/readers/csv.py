@@ -92,6 +92,11 @@ def read_table(text: str, *, max_rows: int, max_tokens: int, preview: bool = Fal
     return Table("\n".join(lines), count, width, tuple(left_out), tuple(notes))
 
 
+def records(text: str) -> Iterator[list[str]]:
+    """The rows as they stand, empty ones left out, in the dialect that the first show. Raises `UnreadableError`."""
+    return _records(text, _dialect(text)[0])
+
+
 def _describe(rows: int, columns: int, delimiter: str, *, header: bool) -> str:
     separated = f" separated by {_DELIMITERS[delimiter]}" if columns > 1 else ""
     return (

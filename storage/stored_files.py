@@ -1,0 +1,78 @@
+"""Files that a wallet's agents have stored: which blob is whose, and under what name.
+
+A blob store knows bytes by their id and nothing of people. Here stands who may list and read them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Index, UniqueConstraint, exists, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.campaigns import Campaign
+from storage.clock import now
+from storage.columns import Timestamp
+from storage.contributions import Contribution
+from storage.engine import Base
+from storage.ids import new_id
+
+
+class StoredFile(Base):
+    __tablename__ = "stored_files"
+    __table_args__ = (
+        UniqueConstraint("owner", "blob_id", "name", name="uq_stored_files"),
+        Index("ix_stored_files_owner", "owner", "file_id"),
+    )
+
+    file_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    owner: Mapped[str]  # the wallet
+    name: Mapped[str]
+    blob_id: Mapped[str]
+    store: Mapped[str]  # the blob store's name
+    media_type: Mapped[str]
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[Timestamp] = mapped_column(default=now)
+
+
+async def keep(
+    session: AsyncSession, *, owner: str, name: str, blob_id: str, store: str, media_type: str, size: int
+) -> StoredFile:
+    """The record that this wallet stored this blob under this name. Keeping it again answers the first record."""
+    values = {
+        "file_id": new_id(), "owner": owner, "name": name, "blob_id": blob_id, "store": store,
+        "media_type": media_type, "size": size, "created_at": now(),
+    }  # fmt: skip
+    statement = insert(StoredFile).values(values).on_conflict_do_nothing(constraint="uq_stored_files")
+    await session.execute(statement)
+    query = select(StoredFile).where(StoredFile.owner == owner, StoredFile.blob_id == blob_id, StoredFile.name == name)
+    return (await session.execute(query)).scalar_one()
+
+
+async def of_owner(session: AsyncSession, owner: str, *, limit: int, after: UUID | None = None) -> Sequence[StoredFile]:
+    """The wallet's files, newest first, those after the one with id `after`."""
+    query = select(StoredFile).where(StoredFile.owner == owner)
+    if after is not None:
+        query = query.where(StoredFile.file_id < after)
+    return (await session.execute(query.order_by(StoredFile.file_id.desc()).limit(limit))).scalars().all()
+
+
+async def by_blob(session: AsyncSession, owner: str, blob_id: str) -> StoredFile | None:
+    """The wallet's newest file of this blob."""
+    query = select(StoredFile).where(StoredFile.owner == owner, StoredFile.blob_id == blob_id)
+    return (await session.execute(query.order_by(StoredFile.file_id.desc()).limit(1))).scalar_one_or_none()
+
+
+async def may_read(session: AsyncSession, wallet: str, blob_id: str) -> bool:
+    """Whether the wallet stored this blob, contributed it, or created the campaign that it was contributed to."""
+    stored = exists().where(StoredFile.owner == wallet, StoredFile.blob_id == blob_id)
+    contributed = (
+        exists()
+        .where(or_(Contribution.blob_id == blob_id, Contribution.data_url == blob_id))
+        .where(Contribution.campaign_id == Campaign.campaign_id)
+        .where(or_(Contribution.contributor == wallet, Campaign.creator_wallet_address == wallet))
+    )
+    return bool((await session.execute(select(or_(stored, contributed)))).scalar_one())
