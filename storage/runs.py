@@ -14,13 +14,13 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Index, SmallInteger, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, defer, mapped_column
 
 from storage.clock import now
 from storage.columns import Json, JsonList, Timestamp
 from storage.engine import Base
 from storage.errors import NotFoundError
-from storage.ids import new_id
+from storage.ids import first_id, new_id
 
 SHARDS = 64
 
@@ -137,20 +137,32 @@ async def page(
     limit: int,
     after: UUID | None = None,
     owner: str | None = None,
+    unowned: bool = False,
     statuses: Sequence[str] = (),
     kind: str | None = None,
     thread_id: str | None = None,
     parent_run_id: UUID | None = None,
+    since: datetime | None = None,
+    light: bool = False,
 ) -> Sequence[Run]:
-    """Runs newest first, those older than `after`."""
+    """Runs newest first, those older than `after`. `unowned`: the system's only; `since`: accepted then or later;
+    `light`: without spec, input and output, which may be megabytes.
+    """
     query = select(Run)
+    if light:
+        query = query.options(*(defer(column, raiseload=True) for column in (Run.spec, Run.input, Run.output)))
     for column, value in (
         (Run.owner, owner), (Run.kind, kind), (Run.thread_id, thread_id), (Run.parent_run_id, parent_run_id)
     ):  # fmt: skip
         if value is not None:
             query = query.where(column == value)
+    if unowned:
+        query = query.where(Run.owner.is_(None))
     if statuses:
         query = query.where(Run.status.in_(statuses))
+    if since is not None:
+        # Ids sort by time, and the index that gives the order ends the search too.
+        query = query.where(Run.created_at >= since, Run.run_id >= first_id(since))
     if after is not None:
         query = query.where(Run.run_id < after)
     return (await session.execute(query.order_by(Run.run_id.desc()).limit(limit))).scalars().all()

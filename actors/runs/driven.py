@@ -339,7 +339,9 @@ class DrivenRun:
         waiting = ", ".join(
             dict.fromkeys(each.step for several in self.asked.values() for each in several if each.step)
         )
-        step = (running or waiting or (self._failed_step if self.status == "failed" else None) or "")[:200] or None
+        # What its last host was lost under stays named until a step begins.
+        before = self._failed_step if self.status == "failed" else self.row.step if self.recoveries else None
+        step = (running or waiting or before or "")[:200] or None
         return (
             self.run_id, self.status, step, self.steps, shown(self.progress),
             None if self._output is None else json(self._output), None if self._error is None else shown(self._error),

@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 # A run that could not be driven for a reason of ours (no database) is left for so long; doubled each time.
 _BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 30.0
-_NULL_TASK = "00000000-0000-0000-0000-000000000000"
 _CONTROL = frozenset({INTERRUPT, "__error__", "__resume__", "__error_source_node__"})
 
 # What the engine's own reading and writing raises while PostgreSQL is away.
@@ -253,14 +252,12 @@ class Driver:
         latest: CheckpointTuple | None = None
         if row.status != "pending" or row.attempt > 1 or row.forked_from is not None:
             latest = await self._saver.aget_tuple(config)
-        begun = latest is not None and latest.metadata.get("run_id") == str(row.run_id)
-        event, data = self._taken_up(row)
-        if latest is None or (not begun and row.forked_from is None):
+        event, data = _taken_up(row)
+        if latest is None or latest.metadata.get("run_id") != str(row.run_id):
             # A crash before the first checkpoint loses nothing: the row holds the input.
             return _Plan(kind.state(dict(row.input)), event, data)
-        if not begun:
-            merged = any(task == _NULL_TASK for task, _, _ in latest.pending_writes or ())
-            return _Plan(Command(update=dict(row.input)) if row.input and not merged else None, event, data)
+        if row.input and latest.checkpoint["id"] == row.forked_from and not latest.pending_writes:
+            return _Plan(Command(update=dict(row.input)), event, data)
         run.asked = _asked(latest, row)
         answers = run.take_answers()
         if row.status == "waiting":
@@ -271,13 +268,6 @@ class Driver:
             given = [{"id": key, **row.resume.get(key, {"by": "clock"})} for key in answers]
             event, data = "run.resumed", {"answers": given}
         return _Plan(Command(resume=answers) if answers else None, event, data)
-
-    def _taken_up(self, row: Run) -> tuple[str, dict[str, Any]]:
-        if row.status == "running":
-            return "run.recovered", {"times": row.recoveries + 1}
-        if row.attempt > 1:
-            return "run.retried", {"attempt": row.attempt}
-        return "run.started", {}
 
     async def _run(self, run: DrivenRun, kind: Kind, graph: Compiled, given: Any, config: RunnableConfig) -> None:
         """Run the graph to its end, its next wait, or the moment it must stop."""
@@ -293,6 +283,8 @@ class Driver:
         if run.stop_reason is not None and not _finished(running):
             if run.stop_reason == "cancelled":
                 await run.end_stopped("cancelled", "run.cancel_requested")
+            elif run.stop_reason == "closing":
+                await run.flush()
             return
         if not _finished(running):
             await run.end_stopped("failed", None, error=_failure(_late(row)))
@@ -334,6 +326,15 @@ class Driver:
                 # What could not be written is not there: the numbers go on after what is.
                 run.renumber((await runs.get(session, run.run_id)).event_seq)
         await run.end("failed", error=_failure(error))
+
+
+def _taken_up(row: Run) -> tuple[str, dict[str, Any]]:
+    """The event that tells that the run is driven, and its data."""
+    if row.status == "running":
+        return "run.recovered", {"times": row.recoveries + 1}
+    if row.attempt > 1:
+        return "run.retried", {"attempt": row.attempt}
+    return "run.started", {}
 
 
 def _finished(running: asyncio.Future[Any]) -> bool:

@@ -47,7 +47,9 @@ async def checkpoints(
     ]
 
 
-async def copy(session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoint_id: str | None, target: str) -> str:
+async def copy(
+    session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoint_id: str | None, target: str, new_run_id: UUID
+) -> str:
     """Copy the thread up to a checkpoint of this run, by default its last, to the thread `target`; answers its id.
 
     Nothing is copied of what the checkpoint's own next steps wrote: they are done anew. Raises `NotFoundError`.
@@ -64,7 +66,7 @@ async def copy(session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoin
     if found is None:
         which = "checkpoint" if checkpoint_id is None else f"checkpoint {checkpoint_id!r} (any more)"
         raise NotFoundError(f"run {run_id} has no {which}", subject=checkpoint_id or str(run_id), noun="checkpoint")
-    given = {"source": thread_id, "target": target, "id": found, "run_id": target}
+    given = {"source": thread_id, "target": target, "id": found, "run_id": str(new_run_id)}
     line = (
         "WITH RECURSIVE line AS (SELECT checkpoint_id, parent_id FROM run_checkpoints"
         " WHERE thread_id = :source AND checkpoint_ns = '' AND checkpoint_id = :id"
@@ -80,7 +82,12 @@ async def copy(session: AsyncSession, run_id: UUID, thread_id: str, *, checkpoin
 
 
 async def _insert(session: AsyncSession, line: str, table: Table, which: str, given: Mapping[str, str | None]) -> None:
-    new = {"thread_id": ":target", "run_id": ":run_id"}
+    # The copies are the new run's own: it goes on from them as from any checkpoint that it made.
+    new = {
+        "thread_id": ":target",
+        "run_id": ":run_id",
+        "metadata": "jsonb_set(metadata, '{run_id}', to_jsonb(CAST(:run_id AS text)))",
+    }
     values = ", ".join(new.get(column, column) for column in table.columns)
     await session.execute(
         text(

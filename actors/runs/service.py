@@ -174,8 +174,9 @@ class Runs:
                 run.deadline_at = now() + timedelta(seconds=deadline_s)
             self._check(run)
             run.forked_from = await forking.copy(
-                session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id
-            )
+                session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id,
+                new_run_id=run.run_id,
+            )  # fmt: skip
             await self._accept(session, run, "run.forked", run_id=str(run_id), checkpoint_id=run.forked_from)
         return run
 
@@ -188,18 +189,21 @@ class Runs:
         self,
         *,
         owner: str | None = None,
+        unowned: bool = False,
         statuses: Sequence[str] = (),
         kind: str | None = None,
         thread_id: str | None = None,
         parent_run_id: UUID | None = None,
+        since: datetime | None = None,
         after: UUID | None = None,
         limit: int = 50,
+        light: bool = False,
     ) -> Sequence[Run]:
-        """Runs newest first; the page after the one that ended with `after`."""
+        """Runs newest first; the page after the one that ended with `after`. `unowned` and `light` as `runs.page`."""
         async with self._database.read() as session:
             return await runs.page(
-                session, owner=owner, statuses=statuses, kind=kind, thread_id=thread_id,
-                parent_run_id=parent_run_id, after=after, limit=limit,
+                session, owner=owner, unowned=unowned, statuses=statuses, kind=kind, thread_id=thread_id,
+                parent_run_id=parent_run_id, since=since, after=after, limit=limit, light=light,
             )  # fmt: skip
 
     async def events(self, run_id: UUID, after_seq: int = 0, *, limit: int = 1000) -> Sequence[RunEvent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
 from operator import add
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -19,6 +20,7 @@ from actors.runs.retrying import RetryPolicy
 from actors.runs.service import Runs
 from actors.runs.step import current
 from actors.settings import ActorsSettings, RunSettings
+from storage.clock import now
 from storage.engine import Database
 from storage.runs import SHARDS, Run
 from storage.settings import StorageSettings
@@ -128,12 +130,138 @@ def gated(spec: dict[str, Any]) -> Any:
     return chain(("before", before), ("wait", wait), ("after", after))
 
 
+def stubborn(spec: dict[str, Any]) -> Any:
+    """A step that does not heed its cancellation."""
+
+    async def deaf(state: Trail) -> dict[str, Any]:
+        done.append("stubborn")
+        while not gate("stubborn").is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate("stubborn").wait()
+        try:
+            current().emit("still.there")
+        finally:
+            done.append("stubborn went on")
+        return {"trail": ["stubborn"]}
+
+    return chain(("deaf", deaf))
+
+
+def failing(spec: dict[str, Any]) -> Any:
+    """Two branches, one of which fails until the gate `mended` is open."""
+
+    async def beside(state: Trail) -> dict[str, Any]:
+        done.append("beside")
+        return {"trail": ["beside"]}
+
+    async def breaks(state: Trail) -> dict[str, Any]:
+        done.append("breaks")
+        await until(lambda: "beside" in done or gate("mended").is_set())
+        await asyncio.sleep(0.05)
+        if not gate("mended").is_set():
+            raise ValueError("no such luck")
+        return {"trail": ["breaks"]}
+
+    builder = StateGraph(Trail)
+    for name, node in (("beside", beside), ("breaks", breaks)):
+        builder.add_node(name, node)
+        builder.add_edge(START, name)
+    return builder
+
+
+def flaky(spec: dict[str, Any]) -> Any:
+    """A step whose first tries find nobody at the other end."""
+    tries = []
+
+    async def call(state: Trail) -> dict[str, Any]:
+        tries.append(current().attempt)
+        if len(tries) <= spec["times"]:
+            raise ConnectionError("nobody answers")
+        return {"trail": [f"tries: {current().attempt}"]}
+
+    return chain(("call", call))
+
+
+def endless(spec: dict[str, Any]) -> Any:
+    async def again(state: Trail) -> dict[str, Any]:
+        return {"trail": []}
+
+    builder = StateGraph(Trail)
+    builder.add_node("again", again)
+    builder.add_edge(START, "again")
+    builder.add_edge("again", "again")
+    return builder
+
+
+def spendthrift(spec: dict[str, Any]) -> Any:
+    """Each call uses 60 and 15 tokens."""
+
+    async def spend(state: Trail) -> dict[str, Any]:
+        for _ in range(3):
+            current().use("m", prompt_tokens=60, completion_tokens=15, cost_micro_usd=7)
+        return {"trail": ["spent"]}
+
+    return chain(("spend", spend))
+
+
+def sleeping(spec: dict[str, Any]) -> Any:
+    async def sleep(state: Trail) -> dict[str, Any]:
+        await current().wait_until(now() + timedelta(seconds=spec["s"]))
+        return {"trail": ["slept"]}
+
+    return chain(("sleep", sleep))
+
+
+def twice(spec: dict[str, Any]) -> Any:
+    """One step that pays, then asks two questions."""
+
+    async def ask(state: Trail) -> dict[str, Any]:
+        async def pay(key: str) -> str:
+            done.append("paid")
+            return key
+
+        await current().once("pay", pay)
+        return {"trail": [f"{interrupt('first?')} {interrupt('second?')}"]}
+
+    return chain(("ask", ask))
+
+
+def nested(spec: dict[str, Any]) -> Any:
+    """A graph as a node, whose second step asks."""
+
+    async def before(state: Trail) -> dict[str, Any]:
+        done.append("inner before")
+        return {"trail": ["inner before"]}
+
+    async def ask(state: Trail) -> dict[str, Any]:
+        return {"trail": [f"inner:{interrupt('inner?')}"]}
+
+    inner = chain(("inner before", before), ("inner ask", ask)).compile()
+    builder = StateGraph(Trail)
+    builder.add_node("outer", inner)
+    builder.add_edge(START, "outer")
+    return builder
+
+
+async def _nothing(state: Trail) -> dict[str, Any]:
+    return {"trail": []}
+
+
 def kinds(*more: Kind) -> Kinds:
     quick = RetryPolicy(attempts=3, base_s=0.01)
     return Kinds([
         Kind(name="counting", graph=counting, retry=quick),
         Kind(name="asking", graph=asking, retry=quick),
         Kind(name="gated", graph=gated, retry=quick),
+        Kind(name="stubborn", graph=stubborn, retry=quick),
+        Kind(name="failing", graph=failing, retry=quick),
+        Kind(name="flaky", graph=flaky, retry=quick),
+        Kind(name="endless", graph=endless, retry=quick, recursion_limit=20),
+        Kind(name="unspeakable", graph=lambda _: chain(("n", _nothing)), result=lambda _: {"set": {1}}),
+        Kind(name="spendthrift", graph=spendthrift, retry=quick),
+        Kind(name="sleeping", graph=sleeping, retry=quick),
+        Kind(name="twice", graph=twice, retry=quick),
+        Kind(name="nested", graph=nested, retry=quick),
         *more,
     ])  # fmt: skip
 
@@ -167,6 +295,13 @@ class Engine:
     async def waiting(self, run_id: UUID, timeout_s: float = 20.0) -> Run:
         run = await self.runs.wait(run_id, timeout_s)
         assert run.status == "waiting", (run.status, run.step, run.error)
+        return run
+
+    async def ended_not_waiting(self, run_id: UUID, timeout_s: float = 10.0) -> Run:
+        """As `ended`, of a run that still waits."""
+        async with asyncio.timeout(timeout_s):
+            while (run := await self.runs.get(run_id)).status == "waiting":
+                await asyncio.sleep(0.02)
         return run
 
     async def told(self, run_id: UUID) -> list[str]:

@@ -1,0 +1,59 @@
+"""A run can be gone on from at any of its checkpoints, on a thread of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.errors import NotFoundError
+from tests.actors.runs import engine as engines
+from tests.actors.runs.engine import Engine
+
+
+async def test_a_fork_goes_on_from_any_checkpoint(engine: Engine) -> None:
+    await engine.host()
+    run = await engine.runs.start("counting", {"steps": 3}, {"trail": ["input"]}, owner="0xabc")
+    await engine.ended(run.run_id)
+    found = await engine.runs.checkpoints(run.run_id)
+    assert [(each.step, each.source) for each in found] == [
+        (3, "loop"), (2, "loop"), (1, "loop"), (0, "loop"), (-1, "input")
+    ]  # fmt: skip
+    assert all(0 <= (each.at - run.created_at).total_seconds() < 20 for each in found)
+    for index, expected in ((0, 0), (1, 1), (2, 2), (3, 3), (4, 3)):
+        engines.done.clear()
+        fork = await engine.runs.fork(run.run_id, found[index].checkpoint_id)
+        ended = await engine.ended(fork.run_id)
+        assert (ended.status, ended.output) == ("completed", {"trail": ["input", "0", "1", "2"]})
+        assert len(engines.done) == expected
+        assert (ended.parent_run_id, ended.forked_from) == (run.run_id, found[index].checkpoint_id)
+        assert ended.owner == "0xabc"
+        assert ended.thread_id != run.thread_id
+        assert (await engine.told(fork.run_id))[0] == "run.forked"
+    assert len(await engine.runs.checkpoints(run.run_id)) == len(found)
+
+
+async def test_a_fork_takes_other_values_along_once_even_after_a_crash(engine: Engine) -> None:
+    host = await engine.host()
+    run = await engine.runs.start("gated", {"gate": "g"}, {"trail": ["input"]})
+    engines.gate("g").set()
+    await engine.ended(run.run_id)
+    found = await engine.runs.checkpoints(run.run_id)
+    before_wait = next(each for each in found if each.step == 1)
+    engines.gate("g").clear()
+    engines.done.clear()
+    fork = await engine.runs.fork(run.run_id, before_wait.checkpoint_id, {"trail": ["changed"]})
+    await engines.until(lambda: "wait" in engines.done)
+    await engine.stop(host)
+    engines.gate("g").set()
+    await engine.host()
+    assert (await engine.ended(fork.run_id)).output == {"trail": ["input", "before", "changed", "wait", "after"]}
+
+
+async def test_a_fork_from_what_is_not_there_is_refused(engine: Engine) -> None:
+    run = await engine.runs.start("counting", {"steps": 1}, {"trail": []})
+    with pytest.raises(NotFoundError, match="no checkpoint"):
+        await engine.runs.fork(run.run_id)
+    await engine.host()
+    await engine.ended(run.run_id)
+    with pytest.raises(NotFoundError, match="any more"):
+        await engine.runs.fork(run.run_id, "1f0cb3cc-0000-6000-8000-000000000000")
+    assert len(await engine.runs.list()) == 1
