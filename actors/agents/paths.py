@@ -24,8 +24,8 @@ class Paths:
         return _reachable(self.targets, node_id)
 
     def gates(self, start: str) -> dict[str, frozenset[str]]:
-        """The nodes that several branches can be at or come to at once, each with the nodes that it must wait for: those
-        from which a branch can still come to it.
+        """The nodes that several branches can come to at once, each with the nodes that it must wait for: those from
+        which a branch can still come to it.
 
         The edges that close a loop count for the first and not for the second: two nodes of one loop would wait for
         each other for ever.

@@ -1,0 +1,331 @@
+"""A workflow runs as its definition says: agents, tools, branches and loops, with a real client library over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from actors.agents.definition import WorkflowDefinition
+from actors.agents.enterprise_workflow import EnterpriseWorkflowManager, WorkflowOutcome
+from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
+from tests.actors.agents.workshop import Bench, opened
+from tests.stubs.http import Reply
+from tests.stubs.openai import OpenAIStub, calls, completion, tool_call
+
+Script = Callable[[str, dict[str, Any]], Reply]
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[OpenAIStub]:
+    async with OpenAIStub(lambda _: completion("done")) as stub:
+        yield stub
+
+
+@pytest.fixture
+def bench(stub: OpenAIStub) -> Bench:
+    return Bench(stub)
+
+
+async def run(
+    bench: Bench, definition: WorkflowDefinition | dict[str, Any], task: str = "the task", **more: Any
+) -> WorkflowOutcome:
+    async with opened(bench) as workshop:
+        return await EnterpriseWorkflowManager(workshop).run_workflow(definition, task, **more)
+
+
+def by_agent(**answers: Any) -> Callable[[dict[str, Any]], Reply]:
+    """Each agent answers as named (its instructions begin with its name): a text, or a list of replies in turn."""
+    left = {name: list(given) if isinstance(given, list) else given for name, given in answers.items()}
+
+    def answer(body: dict[str, Any]) -> Reply:
+        system = body["messages"][0]["content"]
+        name = system.split(".")[0].split()[0]
+        given = left[name]
+        reply = given.pop(0) if isinstance(given, list) else given
+        return reply if isinstance(reply, Reply) else completion(reply)
+
+    return answer
+
+
+def flow(*edges: dict[str, Any], agents: dict[str, dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
+    """One agent a node, of the same name."""
+    document = payload(*edges, **changes)
+    names = [each["id"] for each in document["nodes"]]
+    settings = agents or {}
+    document["agent_configs"] = [
+        agent(name, **{"system_message_template": f"{name}. Do your part.", **settings.get(name, {})}) for name in names
+    ]
+    for each in document["nodes"]:
+        each["agent_config_name"] = each["id"]
+    return document
+
+
+async def test_one_agent_answers_the_task(bench: Bench) -> None:
+    bench.stub.answer = lambda _: completion("Paris.")
+    outcome = await run(
+        bench,
+        payload(edge("a", "END"), agent_configs=[agent(system_message_template="Task: {current_task_description}.")]),
+    )
+    assert (outcome.status, outcome.message) == ("COMPLETED", "Paris.")
+    state = outcome.final_state
+    assert state["agent_name"] == "Worker"
+    assert state["current_task_description"] == "the task"
+    assert [(each["type"], each["content"]) for each in state["messages"]] == [("human", "the task"), ("ai", "Paris.")]
+    assert set(state["messages"][1]) == {
+        "content", "type", "name", "id", "tool_calls", "invalid_tool_calls", "additional_kwargs", "response_metadata",
+        "usage_metadata",
+    }  # fmt: skip
+    assert state["messages"][1]["usage_metadata"]["input_tokens"] == 400
+    assert bench.stub.calls[0].body["messages"][0] == {"role": "system", "content": "Task: the task."}
+
+
+async def test_a_researcher_searches_and_a_summariser_sums_up(bench: Bench) -> None:
+    bench.stub.answer = by_agent(
+        Researcher=[calls(tool_call("web_search", {"query": "whales"})), "Whales are mammals."],
+        Summariser="In short: mammals.",
+    )
+    document = flow(
+        edge("Researcher", "Summariser", "ON_NO_TOOL_CALL"), edge("Summariser", "END"),
+        agents={"Researcher": {"allowed_tools": ["web_search"]}},
+    )  # fmt: skip
+    outcome = await run(bench, document, "whales", wallet="0xa")
+    assert (outcome.status, outcome.message) == ("COMPLETED", "In short: mammals.")
+    assert bench.searches == ["whales"]
+    assert bench.wallets == ["0xa"]
+    assert bench.stub.calls[1].tool_results == ['{"results":["a page about whales"]}']
+    last = bench.stub.calls[2].body["messages"]
+    assert [each["role"] for each in last] == ["system", "user", "user"]
+    assert last[2]["content"] == "[Researcher]: Whales are mammals."
+    assert "tools" not in bench.stub.calls[2].body
+
+
+async def test_on_tool_call_leads_on_as_soon_as_the_tools_have_answered(bench: Bench) -> None:
+    bench.stub.answer = by_agent(Fetcher=calls(tool_call("web_search", {"query": "x"})), Judge="good")
+    document = flow(
+        edge("Fetcher", "Judge", "ON_TOOL_CALL"), edge("Fetcher", "END", "ON_NO_TOOL_CALL"), edge("Judge", "END"),
+        agents={"Fetcher": {"allowed_tools": ["web_search"]}},
+    )  # fmt: skip
+    outcome = await run(bench, document)
+    assert outcome.message == "good"
+    assert len(bench.stub.calls) == 2
+    assert (
+        bench.stub.calls[1].body["messages"][-1]["content"] == '[web_search answered]: {"results":["a page about x"]}'
+    )
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        calls(tool_call("set_routing_signal", {"signal": "REVISE"}), text="not yet"),
+        "REVISE",
+        '{"routing_signal": "REVISE"}',
+    ],
+)
+async def test_a_signal_sends_the_work_round_again(bench: Bench, says: Any) -> None:
+    approved = calls(tool_call("set_routing_signal", {"signal": "APPROVED"}), text="fine")
+    bench.stub.answer = by_agent(Writer=["draft one", "draft two"], Editor=[says, approved])
+    document = flow(
+        edge("Writer", "Editor"), edge("Editor", "Writer", signal("REVISE")), edge("Editor", "END", signal("APPROVED"))
+    )
+    outcome = await run(bench, document)
+    assert (outcome.status, outcome.message) == ("COMPLETED", "fine")
+    assert outcome.final_state["workflow_scratchpad"] == {"routing_signal": "APPROVED"}
+    assert [each["content"] for each in outcome.final_state["messages"] if each["name"] == "Writer"] == [
+        "draft one",
+        "draft two",
+    ]
+
+
+async def test_a_comparison_over_the_scratchpad_decides(bench: Bench) -> None:
+    schema = {"type": "object", "properties": {"score": {"type": "number"}}, "required": ["score"]}
+    bench.stub.answer = by_agent(Judge=['{"score": 40}', '```json\n{"score": 90}\n```'], Writer="better now")
+    document = flow(
+        edge("Judge", "Writer", compare("Judge.score", "<", 80)), edge("Judge", "END", compare("Judge.score", ">=", 80)),
+        edge("Writer", "Judge"),
+    )  # fmt: skip
+    document["nodes"][0]["output_schema"] = schema
+    outcome = await run(bench, document)
+    assert outcome.status == "COMPLETED"
+    assert outcome.final_state["workflow_scratchpad"] == {"Judge": {"score": 90}}
+    assert "JSON Schema" in bench.stub.calls[0].body["messages"][0]["content"]
+
+
+async def test_a_join_waits_for_the_longest_branch_and_runs_once(bench: Bench) -> None:
+    bench.stub.answer = by_agent(
+        Start="go", Short="s", Long=[calls(tool_call("web_search", {"query": "1"})), calls(tool_call("web_search", {"query": "2"})), "l"],
+        After="a", Join="joined",
+    )  # fmt: skip
+    document = flow(
+        edge("Start", "Short"), edge("Start", "Long"), edge("Short", "Join"), edge("Long", "After"), edge("After", "Join"),
+        edge("Join", "END"), agents={"Long": {"allowed_tools": ["web_search"]}},
+    )  # fmt: skip
+    outcome = await run(bench, document)
+    assert (outcome.status, outcome.message) == ("COMPLETED", "joined")
+    said = [each["name"] for each in outcome.final_state["messages"] if each["type"] == "ai" and not each["tool_calls"]]
+    assert sorted(said) == ["After", "Join", "Long", "Short", "Start"]
+    assert said[-1] == "Join"
+    assert "[Long]: l" in bench.stub.calls[-1].text
+
+
+async def test_joins_within_joins_each_run_once_and_in_order(bench: Bench) -> None:
+    names = ["A", "B", "C", "X", "D", "G"]
+    bench.stub.answer = by_agent(
+        **{name: [name.lower()] for name in names if name != "X"},
+        X=[calls(tool_call("web_search", {"query": "q"})), "x"],
+    )
+    document = flow(
+        edge("A", "B"), edge("A", "C"), edge("A", "X"), edge("B", "D"), edge("C", "D"), edge("X", "G"), edge("D", "G"),
+        agents={"X": {"allowed_tools": ["web_search"]}},
+    )  # fmt: skip
+    outcome = await run(bench, document)
+    assert (outcome.status, outcome.message) == ("COMPLETED", "g")
+
+
+async def test_a_branch_that_was_not_taken_is_not_waited_for(bench: Bench) -> None:
+    bench.stub.answer = by_agent(A="LEFT", L="l", J="j")
+    document = flow(
+        edge("A", "L", signal("LEFT")), edge("A", "R", signal("RIGHT")), edge("L", "J"), edge("R", "J"),
+    )  # fmt: skip
+    assert (await run(bench, document)).message == "j"
+
+
+async def test_a_loop_over_a_fan_out_joins_each_time_round(bench: Bench) -> None:
+    bench.stub.answer = by_agent(A=["a1", "a2"], B=["b1", "b2"], C=["c1", "c2"], J=["AGAIN", "DONE"])
+    document = flow(
+        edge("A", "B"), edge("A", "C"), edge("B", "J"), edge("C", "J"), edge("J", "A", signal("AGAIN")),
+        edge("J", "END", signal("DONE")),
+    )  # fmt: skip
+    outcome = await run(bench, document)
+    assert outcome.status == "COMPLETED"
+    assert [each["content"] for each in outcome.final_state["messages"] if each["name"] == "J"] == ["AGAIN", "DONE"]
+
+
+async def test_a_loop_that_nobody_leaves_ends_at_its_limit(bench: Bench) -> None:
+    bench.stub.answer = lambda _: completion("again")
+    document = payload(edge("a", "b"), edge("b", "a"), edge("b", "END", compare("done", "==", True)), recursion_limit=7)
+    outcome = await run(bench, document)
+    assert outcome.status == "ERROR"
+    assert outcome.error is not None
+    assert outcome.error["code"] == "recursion_limit"
+    assert "7 steps" in outcome.message
+    assert len(bench.stub.calls) == 7
+    assert len(outcome.final_state["messages"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (tool_call("delete_everything", {}), "there is no tool 'delete_everything'; use one of: web_search"),
+        (tool_call("web_search", {"query": ""}), "wrong arguments for 'web_search': query"),
+        (tool_call("web_search", '{"query": '), "wrong arguments for 'web_search'"),
+    ],
+)
+async def test_a_call_that_cannot_be_made_is_told_once_and_then_fails_the_step(
+    bench: Bench, bad: dict[str, Any], told: str
+) -> None:
+    document = payload(edge("a", "END"), agent_configs=[agent(allowed_tools=["web_search"])])
+    bench.stub.script.extend([calls(bad), completion("then without")])
+    outcome = await run(bench, document)
+    assert (outcome.status, outcome.message) == ("COMPLETED", "then without")
+    assert told in bench.stub.calls[1].tool_results[0]
+    bench.stub.script.extend([calls(bad), calls(bad | {"id": "other"})])
+    outcome = await run(bench, document)
+    assert outcome.status == "ERROR"
+    assert outcome.error is not None
+    assert outcome.error["code"] == "tool_call"
+    assert told.partition(";")[0] in outcome.message
+    assert bench.searches == []
+
+
+async def test_of_several_calls_the_good_one_is_made_and_the_bad_one_is_not(bench: Bench) -> None:
+    document = payload(edge("a", "END"), agent_configs=[agent(allowed_tools=["web_search"])])
+    bench.stub.script.extend(
+        [
+            calls(tool_call("rm", {}, call_id="1"), tool_call("web_search", {"query": "q"}, call_id="2")),
+            completion("ok"),
+        ]
+    )
+    outcome = await run(bench, document)
+    assert outcome.status == "COMPLETED"
+    assert bench.searches == ["q"]
+    assert [each["role"] for each in bench.stub.calls[1].body["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+    ]
+
+
+async def test_an_answer_beside_the_schema_is_repaired_once(bench: Bench) -> None:
+    schema = {"type": "object", "required": ["score"], "properties": {"score": {"type": "integer", "maximum": 100}}}
+    document = payload(edge("a", "END"), nodes=[node("a", output_schema=schema)])
+    bench.stub.script.extend([completion('{"score": 900}'), completion('{"score": 90}')])
+    outcome = await run(bench, document)
+    assert outcome.final_state["workflow_scratchpad"] == {"a": {"score": 90}}
+    assert "$.score: 900 is greater than the maximum of 100" in bench.stub.calls[1].text
+    bench.stub.script.extend([completion("high"), completion('{"score": "high"}')])
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "schema_violation"
+    assert "'high' is not of type 'integer'" in outcome.message
+
+
+async def test_a_node_is_not_entered_with_a_scratchpad_that_lacks_what_it_needs(bench: Bench) -> None:
+    document = payload(edge("a", "END"), nodes=[node("a", input_schema={"required": ["topic"]})])
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "schema_violation"
+    assert bench.stub.calls == []
+    assert (await run(bench, document, initial_scratchpad={"topic": "x"})).status == "COMPLETED"
+
+
+async def test_a_scratchpad_past_its_limit_fails_the_step_that_would_fill_it(bench: Bench) -> None:
+    document = payload(edge("a", "END"), agent_configs=[agent(allowed_tools=["note"])])
+    bench.stub.script.append(calls(tool_call("note", {"key": "big", "value": 1_100_000})))
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "scratchpad_too_large"
+    assert "1,048,576" in outcome.message
+
+
+async def test_an_agent_without_a_model_uses_its_tools_on_the_scratchpad(bench: Bench) -> None:
+    document = payload(edge("a", "END"), agent_configs=[agent(llm_choice="none", allowed_tools=["note", "web_search"])])
+    outcome = await run(bench, document, initial_scratchpad={"key": "query", "value": "found by note"})
+    assert outcome.status == "COMPLETED"
+    assert bench.searches == ["found by note"]
+    assert bench.stub.calls == []
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert "key: Field required" in outcome.message
+
+
+async def test_a_model_that_is_down_is_asked_again_as_the_node_says(bench: Bench) -> None:
+    from tests.stubs.openai import error  # noqa: PLC0415
+
+    document = payload(edge("a", "END"), nodes=[node("a", retry={"max_attempts": 3, "initial_s": 0.01})])
+    bench.stub.script.extend([error(503), error(503), completion("at last")])
+    assert (await run(bench, document)).message == "at last"
+    bench.stub.script.extend([error(503)] * 3)
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert (outcome.error["code"], outcome.error["retryable"]) == ("llm_unavailable", True)
+
+
+async def test_a_step_that_takes_too_long_is_ended(bench: Bench) -> None:
+    document = payload(edge("a", "END"), nodes=[node("a", timeout_s=0.2, retry={"max_attempts": 1})])
+    bench.stub.answer = lambda _: completion("late", delay_s=5)
+    outcome = await run(bench, document)
+    assert outcome.error is not None
+    assert outcome.error["code"] == "step_timeout"
+
+
+def test_what_is_compiled_is_kept_and_faults_are_refused(bench: Bench) -> None:
+    manager = EnterpriseWorkflowManager(bench.workshop())
+    assert manager.compile(defined(edge("a", "END"))) is manager.compile(defined(edge("a", "END")))
+    from actors.errors import DefinitionFaultsError  # noqa: PLC0415
+
+    with pytest.raises(DefinitionFaultsError):
+        manager.compile(defined(edge("a", "b"), edge("b", "a")))
