@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 
@@ -91,6 +91,9 @@ class LLMProviderSettings(BaseModel):
     confidential: bool = False
 
 
+_PRICE = r"^[^=]+=\d+(\.\d{1,6})?(/\d+(\.\d{1,6})?){1,2}$"
+
+
 class LLMSettings(BaseModel):
     """The language models that agents may choose."""
 
@@ -100,9 +103,9 @@ class LLMSettings(BaseModel):
     openai: LLMProviderSettings = LLMProviderSettings()
     atoma: LLMProviderSettings = LLMProviderSettings()
     # Further models, each `provider:model`; the first of a provider is what its short name means.
-    models: tuple[str, ...] = ()
+    models: tuple[Annotated[str, StringConstraints(pattern=r"^(google|openai|atoma):.+$")], ...] = ()
     # `model=input/output` or `model=input/output/cached input`, USD per million tokens; goes before the built-in table.
-    prices: tuple[str, ...] = ()
+    prices: tuple[Annotated[str, StringConstraints(pattern=_PRICE)], ...] = ()
     # One whole answer, and the longest silence within a streamed one.
     timeout_s: float = Field(default=300.0, gt=0)
     silence_s: float = Field(default=120.0, gt=0)

@@ -20,6 +20,7 @@ from serve.settings import ServeSettings
 from storage.settings import StorageSettings
 
 _SCORER = "actors.verification.scorer"
+_SEARCH = "actors.agents.tools.search"
 
 
 class ClusterSettings(BaseModel):
@@ -76,7 +77,9 @@ class Settings(BaseModel):
                 for field in (variable.field, *variable.also):
                     _put(values, field, value)
         _check_addresses(values)
-        _complete_scorers(values)
+        providers = {kind: values.pop(kind, {}) for kind in ("openai", "gemini", "atoma")}
+        _complete_scorers(values, providers)
+        _complete_agents(values, providers)
         directory = DataDirectory.at(Path(values["storage"].get("data_dir", ".hyvve")))
         values["storage"]["data_dir"] = directory.root
         _embed(values, directory)
@@ -147,7 +150,9 @@ _SCHEMES = {
     "WALRUS_AGGREGATOR_URL": ("storage.walrus.aggregator_url", ("https", "http")),
     "IPFS_GATEWAY": ("storage.fetch.ipfs_gateway", ("https", "http")),
     "OPENAI_BASE_URL": ("openai.base_url", ("https", "http")),
+    "GOOGLE_GEMINI_BASE_URL": ("gemini.base_url", ("https", "http")),
     "ATOMA_BASE_URL": ("atoma.base_url", ("https", "http")),
+    "HYVVE_SEARCH_URL": ("search.base_url", ("https", "http")),
 }
 
 
@@ -170,9 +175,8 @@ def _check_addresses(values: dict[str, Any]) -> None:
                 raise SettingError(f"HYVVE_BLOB_STORE=walrus needs {name}", subject=name)
 
 
-def _complete_scorers(values: dict[str, Any]) -> None:
+def _complete_scorers(values: dict[str, Any], providers: Mapping[str, dict[str, Any]]) -> None:
     """Give each scorer the endpoint and key of its provider; voters also get the pace set for all."""
-    providers = {kind: values.pop(kind, {}) for kind in ("openai", "gemini", "atoma")}
     scorer = values["actors"].setdefault("verification", {}).setdefault("scorer", {})
     shared = {
         key: scorer[key] for key in ("timeout_s", "retries", "concurrency", "requests_per_minute") if key in scorer
@@ -190,6 +194,23 @@ def _complete_scorers(values: dict[str, Any]) -> None:
         {**shared, **member, **providers.get(member["kind"], {})} for member in scorer.get("members", ())
     )
     scorer.update(providers.get(scorer.get("kind", "local"), {}))
+
+
+def _complete_agents(values: dict[str, Any], providers: Mapping[str, dict[str, Any]]) -> None:
+    """Give the agents' models their providers' endpoints and keys, and their web search its own."""
+    agents = values["actors"].setdefault("agents", {})
+    llms = agents.setdefault("llms", {})
+    llms |= {"google": providers["gemini"], "openai": providers["openai"], "atoma": providers["atoma"]}
+    search = values.pop("search", {})
+    keys = search.pop("keys", {})
+    if "backend" not in search and keys:
+        search["backend"] = next(iter(keys))
+    if key := keys.get(search.get("backend")):
+        search["api_key"] = key
+    elif search.get("backend") in ("tavily", "brave", "serper"):
+        name = f"{search['backend'].upper()}_API_KEY"
+        raise SettingError(f"HYVVE_SEARCH={search['backend']} needs {name}", subject=name)
+    agents.setdefault("tools", {})["search"] = search
 
 
 def _embed(values: dict[str, Any], directory: DataDirectory) -> None:
@@ -210,6 +231,8 @@ def _explained(error: ValidationError, environ: Mapping[str, str]) -> SettingErr
         field = variable.field.split(".")
         if field[0] in ("openai", "gemini", "atoma"):
             field = [*_SCORER.split("."), *field[1:]]
+        elif field[0] == "search":
+            field = [*_SEARCH.split("."), *field[1:]]
         if place[: len(field)] == field and environ.get(variable.name, "").strip():
             shown = "…" if variable.secret else repr(environ[variable.name])
             return SettingError(f"{variable.name}={shown}: {reason}", subject=variable.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.settings import SearchSettings
 from cluster.environment import VARIABLES
 from cluster.errors import SettingError
 from cluster.settings import Settings
@@ -85,6 +86,11 @@ def test_voters_get_their_providers_keys_and_the_shared_pace() -> None:
         ("SQLALCHEMY_DATABASE_URL", "sqlite:///x.db", "postgresql://"),
         ("REDIS_URL", "cache:6379", "redis://"),
         ("OPENAI_BASE_URL", "localhost:80", "https://"),
+        ("GOOGLE_GEMINI_BASE_URL", "localhost:80", "https://"),
+        ("HYVVE_SEARCH_URL", "localhost:80", "https://"),
+        ("HYVVE_SEARCH", "altavista", "'tavily'"),
+        ("HYVVE_LLM_MODELS", "gpt-4o", "google|openai|atoma"),
+        ("HYVVE_LLM_PRICES", "gpt-4o=cheap", "pattern"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -131,6 +137,39 @@ def test_secrets_show_neither_in_errors_nor_in_the_settings_text() -> None:
     assert "hunter2" not in caught.value.message
 
 
+def test_agents_models_get_the_same_keys_and_addresses_as_the_scorers() -> None:
+    llms = Settings.from_environment(
+        {
+            "OPENAI_BASE_URL": "http://localhost:9999/v1", "GEMINI_API_KEY": "g-1", "ATOMASDK_BEARER_AUTH": "a-1",
+            "HYVVE_ATOMA_CONFIDENTIAL": "true", "HYVVE_LLM_MODELS": "openai:qwen3:32b, google:gemma-4",
+            "HYVVE_LLM_PRICES": "qwen3:32b=0.1/0.2",
+        }
+    ).actors.agents.llms  # fmt: skip
+    assert llms.openai.base_url == "http://localhost:9999/v1"
+    assert llms.google.api_key is not None
+    assert llms.google.api_key.get_secret_value() == "g-1"
+    assert llms.atoma.confidential
+    assert llms.models == ("openai:qwen3:32b", "google:gemma-4")
+    both = Settings.from_environment({"GEMINI_API_KEY": "g-1", "GOOGLE_API_KEY": "g-2"}).actors.agents.llms
+    assert both.google.api_key is not None
+    assert both.google.api_key.get_secret_value() == "g-2"
+
+
+def test_a_search_key_chooses_its_service_unless_another_is_set() -> None:
+    def search(**environ: str) -> SearchSettings:
+        return Settings.from_environment(environ).actors.agents.tools.search
+
+    assert search().backend == "keyless"
+    found = search(BRAVE_API_KEY="b-1")
+    assert found.backend == "brave"
+    assert found.api_key is not None
+    assert found.api_key.get_secret_value() == "b-1"
+    assert search(BRAVE_API_KEY="b-1", HYVVE_SEARCH="wikipedia").api_key is None
+    with pytest.raises(SettingError) as caught:
+        search(HYVVE_SEARCH="tavily")
+    assert caught.value.subject == "TAVILY_API_KEY"
+
+
 def test_settings_travel_to_ray_workers_unchanged() -> None:
     settings = Settings.from_environment({"OPENAI_API_KEY": "sk-1", "HYVVE_SCORER": "openai"})
     assert pickle.loads(pickle.dumps(settings)) == settings
@@ -151,7 +190,10 @@ def test_on_a_cluster_the_api_listens_on_all_interfaces_unless_told_otherwise() 
 
 
 def test_every_variable_sets_a_setting_that_exists() -> None:
-    values = {"HYVVE_SCORER_MEMBERS": "local", "HYVVE_SCORER": "vote", "HYVVE_BLOB_STORE": "walrus"}
+    values = {
+        "HYVVE_SCORER_MEMBERS": "local", "HYVVE_SCORER": "vote", "HYVVE_BLOB_STORE": "walrus",
+        "HYVVE_LLM_MODELS": "openai:m", "HYVVE_LLM_PRICES": "m=1/2", "HYVVE_SEARCH": "keyless",
+    }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
         sample = values.get(variable.name) or urls.get(variable.name)

@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from actors.agents.llms.llm import LLM
 from actors.agents.llms.prices import Price, PriceList
 from actors.agents.llms.providers import PROVIDERS, Provider
-from actors.errors import ActorsError, MissingKeyError, UnknownLLMError
+from actors.errors import MissingKeyError, UnknownLLMError
 from actors.settings import LLMProviderSettings, LLMSettings
 
 
@@ -33,17 +33,11 @@ class LLMCatalogue:
     """
 
     def __init__(self, settings: LLMSettings) -> None:
-        """Raises `ActorsError` for a model or a price in the settings that cannot be read."""
         self._settings = settings
         self.prices = PriceList(settings.prices)
         self._models = {name: list(provider.models) for name, provider in PROVIDERS.items()}
         for written in reversed(settings.models):
             name, _, model = written.partition(":")
-            if name not in PROVIDERS or not model:
-                raise ActorsError(
-                    f"{written!r} is no model: write provider:model, the provider one of {', '.join(PROVIDERS)}",
-                    subject=written,
-                )
             self._models[name] = [model, *(each for each in self._models[name] if each != model)]
         self._opened: dict[tuple[str, str], LLM] = {}
 
