@@ -58,7 +58,7 @@ class DurableContext(StepContext):
         if asyncio.get_running_loop() is self._loop:
             return await self._run.once(scoped, call)  # type: ignore[no-any-return]
         made = asyncio.run_coroutine_threadsafe(self._run.once(scoped, call), self._loop)
-        return await asyncio.wrap_future(made)  # type: ignore[no-any-return]
+        return await asyncio.wrap_future(made)
 
     async def wait_until(self, moment: datetime) -> None:
         # Also when it is past: a node's interrupts are answered in their order, so each must be asked each time.

@@ -25,11 +25,12 @@ from storage.engine import Database
 from storage.runs import SHARDS, Run
 from storage.settings import StorageSettings
 
-Node = Callable[[Any], Awaitable[Any]]
-
 
 class Trail(TypedDict):
     trail: Annotated[list[str], add]
+
+
+Node = Callable[[Trail], Awaitable[Any]]
 
 
 # What steps did in this process, however often they were run.
@@ -52,7 +53,7 @@ def chain(*nodes: tuple[str, Node]) -> Any:
     builder = StateGraph(Trail)
     before = START
     for name, node in nodes:
-        builder.add_node(name, node)  # type: ignore[call-overload]
+        builder.add_node(name, node)
         builder.add_edge(before, name)
         before = name
     builder.add_edge(before, END)
@@ -97,7 +98,7 @@ def asking(spec: dict[str, Any]) -> Any:
 
     builder = StateGraph(Trail)
     for name in ("left", "right"):
-        builder.add_node(name, branch(name))  # type: ignore[call-overload]
+        builder.add_node(name, branch(name))
     builder.add_node("silent", silent)
     builder.add_node("join", join)
     for name in ("left", "right", "silent"):

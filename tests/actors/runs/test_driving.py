@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -210,10 +211,11 @@ async def test_the_same_run_is_accepted_once(engine: Engine) -> None:
 
 async def test_what_cannot_be_run_fails_with_its_reason(engine: Engine) -> None:
     await engine.host()
-    for kind, spec, code in (
+    faults: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("unheard of", {}, "unknown_kind"), ("counting", {}, "unexpected"), ("endless", {}, "recursion_limit"),
         ("unspeakable", {}, "run_result"), ("spendthrift", {}, "budget_exceeded"),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for kind, spec, code in faults:
         run = await engine.runs.start(kind, spec, {"trail": []}, budget={"max_tokens": 100})
         ended = await engine.ended(run.run_id)
         assert ended.error is not None
