@@ -31,6 +31,7 @@ from serve.ray_environment import SERVE_ENVIRONMENT
 if TYPE_CHECKING:
     from ray.serve.deployment import Application
 
+    from actors.runs.kinds import RunSetup
     from actors.schedules.scheduler import SchedulerSetup
     from actors.verification.workplace import Setup
 
@@ -225,6 +226,13 @@ def start_runner(settings: Settings) -> None:
     ensure_runner(_setup(settings))
 
 
+def start_hosts(settings: Settings) -> None:
+    """The actors that drive runs are there, and go on with the unfinished ones."""
+    from actors.runs.actor import ensure_hosts  # noqa: PLC0415
+
+    ensure_hosts(_run_setup(settings))
+
+
 def start_scheduler(settings: Settings) -> None:
     """The actor that fires what is due runs."""
     from actors.schedules.actor import ensure_scheduler  # noqa: PLC0415
@@ -236,11 +244,13 @@ def withdraw(settings: Settings) -> None:
     """Take our application and actors off a cluster that we joined, and Serve where nothing else uses it."""
     import ray.serve  # noqa: PLC0415
 
+    from actors.runs.actor import stop_hosts  # noqa: PLC0415
     from actors.schedules.actor import stop_scheduler  # noqa: PLC0415
     from actors.verification.actor import stop_actors  # noqa: PLC0415
 
     with contextlib.suppress(Exception):  # the cluster may be gone already
         stop_scheduler(_scheduler_setup(settings))
+        stop_hosts(_run_setup(settings))
         stop_actors(_setup(settings))
         ray.serve.delete(APPLICATION)
         if not ray.serve.status().applications:
@@ -281,6 +291,13 @@ def _setup(settings: Settings) -> Setup:
     from actors.verification.workplace import Setup  # noqa: PLC0415
 
     return Setup(storage=settings.storage, verification=settings.actors.verification)
+
+
+def _run_setup(settings: Settings) -> RunSetup:
+    from actors.kinds import open_kinds  # noqa: PLC0415
+    from actors.runs.kinds import RunSetup  # noqa: PLC0415
+
+    return RunSetup(storage=settings.storage, actors=settings.actors, open_kinds=open_kinds)
 
 
 def _scheduler_setup(settings: Settings) -> SchedulerSetup:

@@ -155,7 +155,10 @@ class Supervisor:
         self._tell("Verification", "starting")
         ray_cluster.start_runner(self._settings)
         self._tell("Verification", f"scorer {self._settings.actors.verification.scorer.kind}")
-        if self._api:  # `hyvve verify` is over too soon for periodic work
+        if self._api:  # `hyvve verify` is over too soon for periodic work, and begins no runs
+            self._tell("Runs", "starting")
+            ray_cluster.start_hosts(self._settings)
+            self._tell("Runs", f"{self._settings.actors.runs.hosts} hosts")
             self._tell("Schedules", "starting")
             ray_cluster.start_scheduler(self._settings)
             self._tell("Schedules", "running")
