@@ -10,16 +10,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 
-from actors.settings import VerificationSettings
+from actors.runs.service import Runs
+from actors.settings import RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import errors
 from serve.auth import Gate
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
-from serve.routes import batches, campaigns, contributions, docs, health
+from serve.routes import batches, campaigns, contributions, docs, health, runs
 from serve.routes import verification as verification_routes
 from serve.schemas.problems import FieldProblem, Problem
+from serve.schemas.runs import EventAnswer
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
@@ -34,6 +36,7 @@ def build_app(
     serve_settings: ServeSettings,
     verification_settings: VerificationSettings,
     verification: VerificationService,
+    run_settings: RunSettings | None = None,
 ) -> FastAPI:
     """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
     poll = CampaignPoll(
@@ -42,15 +45,18 @@ def build_app(
         timeout_s=serve_settings.dependency_timeout_s,
     )
 
+    run_service = Runs(database, redis_url=storage_settings.redis_url, settings=run_settings)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await poll.close()
+        await run_service.close()
 
     app = FastAPI(
         title="Hyvve",
         version="0.1.0",
-        description="Campaigns, contributions and their verification. Every error is a problem document (RFC 9457).",
+        description="Campaigns, contributions, verification and runs. Every error is a problem document (RFC 9457).",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages load their scripts from a CDN; `docs` serves its own
         redoc_url=None,
@@ -59,13 +65,14 @@ def build_app(
         database=database,
         poll=poll,
         verification=verification,
+        runs=run_service,
         gate=Gate(serve_settings),
         storage=storage_settings,
         serve=serve_settings,
         reading=verification_settings,
     )
     campaigns.add_poll(app)
-    for module in (campaigns, contributions, verification_routes, batches, health, docs):
+    for module in (campaigns, contributions, verification_routes, batches, runs, health, docs):
         app.include_router(module.router)
     errors.install(app, retry_after_s=serve_settings.retry_after_s)
     # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.
@@ -96,6 +103,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         problem.pop("$defs", None)
+        # Named by a stream, whose answer FastAPI does not read.
+        schemas["EventAnswer"] = EventAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {"Problem": problem, "FieldProblem": FieldProblem.model_json_schema()}
         app.openapi_schema = document
     return app.openapi_schema

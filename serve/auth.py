@@ -1,7 +1,9 @@
 """Who is asking. Every route depends on a `Principal`, so that wallets and roles can be enforced here alone.
 
 Existing web clients send no credentials: the wallet stands in the path, the body or the form, unproved. Such a caller
-is an anonymous principal that speaks for that wallet. What an anonymous principal may do is `authorize`'s to say.
+is an anonymous principal that speaks for that wallet. What an anonymous principal may do is `authorize`'s to say. Where
+an address has no place for a wallet, as that of a run, the header `X-Wallet-Address` names it or, for browsers'
+EventSource, which sends no headers of one's own, the query's `wallet_address`.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Query, Request
 
-from serve.errors import UnauthorizedError
+from serve.errors import ForbiddenError, UnauthorizedError
+from serve.schemas.fields import Name
 from serve.settings import ServeSettings
 
 
@@ -74,10 +77,36 @@ def authorize(principal: Principal, wallet: str | None) -> Principal:
     return principal if wallet is None else replace(principal, wallet=wallet)
 
 
+def require_owner(principal: Principal, owner: str | None, *, noun: str, subject: str) -> None:
+    """Raises `ForbiddenError` unless what belongs to `owner` is this caller's to see and to change.
+
+    The system's (no owner) is everybody's who was admitted. A caller with an API key that names no wallet acts for all.
+    """
+    if owner is None or principal.wallet == owner or (principal.kind == "api_key" and principal.wallet is None):
+        return
+    if principal.wallet is None:
+        raise ForbiddenError(
+            f"{noun} {subject} belongs to a wallet: name yours by the header X-Wallet-Address or by wallet_address in "
+            "the query",
+            subject=subject,
+        )
+    raise ForbiddenError(f"{noun} {subject} belongs to another wallet", subject=subject)
+
+
 def principal(request: Request) -> Principal:
     """FastAPI dependency: the caller of this request, speaking for the wallet in its path where there is one."""
     gate: Gate = request.app.state.services.gate
     return authorize(gate.admit(request.scope["headers"]), request.path_params.get("wallet"))
 
 
+def speaker(
+    caller: Annotated[Principal, Depends(principal)],
+    x_wallet_address: Annotated[Name | None, Header(description="the wallet that the caller speaks for")] = None,
+    wallet_address: Annotated[Name | None, Query(description="the same, for who can send no header")] = None,
+) -> Principal:
+    """FastAPI dependency: the caller, where neither path nor body has a place for its wallet."""
+    return authorize(caller, x_wallet_address or wallet_address)
+
+
 Caller = Annotated[Principal, Depends(principal)]
+Speaker = Annotated[Principal, Depends(speaker)]

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from actors.runs.service import Runs
 from actors.settings import VerificationSettings
 from actors.verification.service import VerificationService
 from serve.auth import Gate
@@ -25,6 +26,7 @@ class Services:
     database: Database
     poll: CampaignPoll
     verification: VerificationService
+    runs: Runs
     gate: Gate
     storage: StorageSettings
     serve: ServeSettings

@@ -40,6 +40,12 @@ class UnauthorizedError(ServeError):
     code = "unauthorized"
 
 
+class ForbiddenError(ServeError):
+    """What was asked for belongs to another wallet."""
+
+    code = "forbidden"
+
+
 class CampaignClosedError(ServeError):
     """The campaign is inactive or expired."""
 
@@ -69,6 +75,7 @@ class NotJudgedError(ServeError):
 # Looked up along the error's ancestors, nearest first.
 _STATUS: dict[type[HyvveError], int] = {
     UnauthorizedError: 401,
+    ForbiddenError: 403,
     CampaignClosedError: 400,
     CampaignFullError: 409,
     BodyTooLargeError: 413,
@@ -93,6 +100,10 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.WorkerLostError: 503,
     actors_errors.ScorerUnavailableError: 503,
     actors_errors.ScorerError: 502,
+    actors_errors.UnknownKindError: 422,
+    actors_errors.RunTooLargeError: 413,
+    actors_errors.ThreadBusyError: 409,
+    actors_errors.RunConflictError: 409,
 }
 
 _DATABASE_DOWN = "the database does not answer; try again shortly"
@@ -142,7 +153,7 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
         headers = retry if status == 503 else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         return problem(
             status, error.code, error.message, instance=request.url.path, headers=headers,
-            subject=error.subject, fields=error.details.get("fields"),
+            subject=error.subject, fields=error.details.get("fields"), state=error.details.get("state"),
         )  # fmt: skip
 
     async def invalid(request: Request, error: Exception) -> Response:

@@ -24,6 +24,10 @@ class ServeSettings(BaseModel):
     # How long one check of /readyz, or one freshness query of the campaign poll, may take.
     dependency_timeout_s: float = Field(default=3.0, gt=0)
     retry_after_s: int = Field(default=2, ge=1)
+    # Event streams: a comment after so long without an event, which proxies that cut quiet connections see, and how
+    # long a client waits before it connects again.
+    heartbeat_s: float = Field(default=15.0, gt=0)
+    reconnect_s: float = Field(default=2.0, gt=0)
     # Rendered campaigns kept per replica.
     poll_cache_size: int = Field(default=10_000, ge=1)
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 
@@ -12,3 +13,8 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def first_id(moment: datetime) -> UUID:
+    """What no UUIDv7 made at that moment or later is smaller than."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)

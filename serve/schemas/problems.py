@@ -17,7 +17,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error. `message` repeats `detail`; `code` is stable; `subject` is the id at fault."""
+    """An error. `message` repeats `detail`; `code` is stable; `subject` is the id at fault, `state` how it stands."""
 
     type: str
     title: str
@@ -28,12 +28,14 @@ class Problem(BaseModel):
     code: str
     subject: str | None = None
     fields: list[str] | None = None
+    state: dict[str, Any] | None = None
     errors: list[FieldProblem] | None = None
 
 
 _SENTENCES = {
     400: "the request cannot be read, or the campaign is inactive or expired",
     401: "an API key is needed",
+    403: "it belongs to another wallet, or to one and the caller names none",
     404: "no such row",
     409: "another row has this id (`subject` is the first), the campaign is full, or the key served another request",
     413: "too large",
