@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from operator import add
 from pathlib import Path
@@ -14,9 +14,10 @@ from uuid import UUID
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
+from actors.runs.group_commit import Table
 from actors.runs.host import RunHost
 from actors.runs.kinds import Kind, Kinds, RunSetup
-from actors.runs.retrying import RetryPolicy
+from actors.runs.retrying import RetryPolicy, durable
 from actors.runs.service import Runs
 from actors.runs.step import current
 from actors.settings import ActorsSettings, RunSettings
@@ -30,8 +31,12 @@ class Trail(TypedDict):
     trail: Annotated[list[str], add]
 
 
-Node = Callable[[Trail], Awaitable[Any]]
+# LangGraph's own type for it cannot be spelt.
+Node = Any
 
+
+# A table that steps write to; see `effectful`. Tests make it.
+LEDGER = Table("ledger", ("note", "at"), ("text", "timestamptz"), ("note",), "ignore")
 
 # What steps did in this process, however often they were run.
 done: list[str] = []
@@ -46,6 +51,59 @@ def forget() -> None:
 
 def gate(name: str) -> asyncio.Event:
     return gates.setdefault(name, asyncio.Event())
+
+
+def effectful(spec: dict[str, Any]) -> Any:
+    """Steps that tell, write rows of their own table and call others, and fail as the spec says."""
+    tries = []
+
+    async def act(state: Trail) -> dict[str, Any]:
+        context = current()
+        tries.append(context.attempt)
+        context.record(LEDGER, (f"{context.run_id} try {context.attempt}", now()))
+
+        async def pay(key: str) -> dict[str, Any]:
+            done.append(key)
+            return {"receipt": len(done)}
+
+        first, second = await asyncio.gather(context.once("pay", pay), context.once("pay", pay))
+        context.emit("paid", first)
+        context.progress(paid=len(done))
+        context.stream({"token": "shown only"})
+        if len(tries) <= spec.get("fails", 0):
+            raise ConnectionError("after the effect")
+        if spec.get("gate"):
+            await gate(spec["gate"]).wait()
+        return {"trail": [f"{first['receipt']} {second['receipt']}"]}
+
+    def in_a_thread(state: Trail) -> dict[str, Any]:
+        current().emit("from.a.thread", {"thread": True})
+        return {"trail": ["thread"]}
+
+    return chain(("act", act), ("thread", durable(in_a_thread)))
+
+
+def talkative(spec: dict[str, Any]) -> Any:
+    async def say(state: Trail) -> dict[str, Any]:
+        said: tuple[dict[str, Any], ...] = (
+            {"text": "x" * 200_000}, {"text": "NUL \x00 is not"}, {"what": object()}, {"half": "\ud800"}
+        )  # fmt: skip
+        for each in said:
+            current().emit("said", each)
+        return {"trail": []}
+
+    return chain(("say", say))
+
+
+def streaming(spec: dict[str, Any]) -> Any:
+    async def talk(state: Trail) -> dict[str, Any]:
+        await gate(spec["gate"]).wait()
+        for token in "abc":
+            current().stream({"token": token})
+            await asyncio.sleep(0.02)
+        return {"trail": []}
+
+    return chain(("talk", talk))
 
 
 def chain(*nodes: tuple[str, Node]) -> Any:
@@ -262,6 +320,9 @@ def kinds(*more: Kind) -> Kinds:
         Kind(name="spendthrift", graph=spendthrift, retry=quick),
         Kind(name="sleeping", graph=sleeping, retry=quick),
         Kind(name="twice", graph=twice, retry=quick),
+        Kind(name="effectful", graph=effectful, retry=quick),
+        Kind(name="talkative", graph=talkative, retry=quick),
+        Kind(name="streaming", graph=streaming, retry=quick),
         Kind(name="nested", graph=nested, retry=quick),
         *more,
     ])  # fmt: skip
