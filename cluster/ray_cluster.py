@@ -159,6 +159,7 @@ def application(settings: Settings) -> Application:
         serve_settings=settings.serve,
         verification_settings=settings.actors.verification,
         open_verification=RayVerification,
+        run_settings=settings.actors.runs,
     )
 
 

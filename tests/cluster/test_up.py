@@ -5,6 +5,7 @@ The tests share one Hyvve, because starting Ray is what costs time; they run in 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,18 +15,25 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+import redis.asyncio
 
+from actors.runs.events import channel_of
+from actors.runs.service import Runs
 from cluster import embedded, processes
 from cluster.demo import sample
 from cluster.directory import DataDirectory
+from storage.clock import now
+from storage.engine import Database
 from tests.cluster.conftest import clean_environment
 from tests.cluster.running import HYVVE, Running, eventually, free_port, left, project, ray_head
+from tests.serve.event_stream import stream
 
 pytestmark = pytest.mark.cluster
 
@@ -105,6 +113,53 @@ def test_up_answers_and_says_where(hyvve: Running) -> None:
     assert again.returncode == 1
     assert "already" in again.stderr
     assert hyvve.url in again.stderr
+
+
+def test_a_run_is_followed_live_through_serve_until_it_is_cancelled(hyvve: Running) -> None:
+    """HAProxy and Serve hold nothing back, hear when a client leaves, and end the stream with the run."""
+    directory = DataDirectory.at(hyvve.data_dir)
+
+    async def follow() -> None:
+        database = Database(directory.postgres_url, pool_size=1)
+        runs = Runs(database, redis_url=directory.redis_url)
+        run = await runs.start("none", {}, {}, owner="0xw", start_at=now() + timedelta(hours=1))
+        path, wallet = f"/runs/{run.run_id}", {"X_Wallet_Address": "0xw"}
+        async with redis.asyncio.Redis.from_url(directory.redis_url) as client:
+
+            async def subscribed(count: int) -> None:
+                async with asyncio.timeout(20):
+                    while (await client.pubsub_numsub(channel_of(run.run_id)))[0][1] != count:
+                        await asyncio.sleep(0.05)
+
+            async with stream(hyvve.url, f"{path}/events", **wallet) as events:
+                first = await events.next()
+                assert first is not None
+                assert (first.id, first.type) == ("1", "run.created")
+                await subscribed(1)
+            await subscribed(0)
+
+            async with (
+                stream(hyvve.url, f"{path}/events", **wallet, Last_Event_ID="1") as events,
+                httpx.AsyncClient(base_url=hyvve.url) as asking,
+            ):
+                await subscribed(1)
+                answer = await asking.post(f"{path}/cancel", headers={"X-Wallet-Address": "0xw"})
+                assert answer.status_code == 202, answer.text
+                told = await events.until("run.cancelled")
+                assert [each.id for each in told] == [str(n + 2) for n in range(len(told))]
+                assert told[-1].type == "run.cancelled"
+                assert await events.next() is None
+        await runs.close()
+        await database.close()
+
+    asyncio.run(follow())
+
+
+def test_periodic_work_is_listed_and_done_at_once_when_asked(hyvve: Running) -> None:
+    done = hyvve.command("schedules", "run", "mark_expired_campaigns_inactive")
+    assert (done.returncode, done.stdout) == (0, "completed (campaigns: 0)\n"), done.stderr
+    listed = hyvve.command("schedules")
+    assert "mark_expired_campaigns_inactive  every 30 min" in listed.stdout
 
 
 def test_a_campaign_is_verified_over_http(hyvve: Running) -> None:
