@@ -35,6 +35,9 @@ class Contribution(Base):
         ),
         Index("ix_contributions_campaign", "campaign_id", "seq"),
         Index("ix_contributions_contributor", "campaign_id", "contributor"),
+        # Whose content a reference is. A URL may be longer than a row of a B-tree.
+        Index("ix_contributions_blob", "blob_id", postgresql_using="hash"),
+        Index("ix_contributions_data_url", "data_url", postgresql_using="hash"),
     )  # fmt: skip
 
     contribution_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

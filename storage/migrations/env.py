@@ -14,7 +14,9 @@ import storage.run_events
 import storage.run_shards
 import storage.runs
 import storage.schedules
-import storage.verifications  # noqa: F401
+import storage.stored_files
+import storage.verifications
+import storage.workflows  # noqa: F401
 from storage.engine import Base, sync_engine
 
 

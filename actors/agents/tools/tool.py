@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from actors.agents.deps import ToolContext
 from actors.agents.tools.bounds import encoded, fitted
 from actors.errors import ToolArgumentsError, ToolTimeoutError, UnexpectedItemError
+from actors.verification.rows import storable
 from storage.errors import DatabaseUnavailableError, HyvveError
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ JsonObject = dict[str, Any]
 
 # Faults of a call that are told; a model that made more begins again anyway.
 _FAULTS_TOLD = 5
+# Of a schema: Gemini refuses formats that it does not know, and arguments are checked here anyway.
+_UNSAID = frozenset({"title", "additionalProperties", "format"})
 
 
 class Arguments(BaseModel):
@@ -38,7 +41,7 @@ class Arguments(BaseModel):
     Defaults rather than `None`: not every provider can say "or nothing" in a schema.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ class Tool(Generic[ArgsT]):
 
     def _validated(self, arguments: Mapping[str, Any]) -> ArgsT:
         try:
-            return self.args_model.model_validate(dict(arguments))
+            return self.args_model.model_validate(_clean(dict(arguments)))
         except ValidationError as error:
             faults = [
                 f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}"
@@ -135,8 +138,17 @@ class Tool(Generic[ArgsT]):
             ) from None
 
 
+def _clean(value: Any) -> Any:
+    """Arguments as PostgreSQL and UTF-8 take them: models write NULs and halves of characters, too."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(str(key)): _clean(each) for key, each in value.items()}
+    return [_clean(each) for each in value] if isinstance(value, list) else value
+
+
 def _plain(schema: Any) -> Any:
     """Without what says nothing to a model or what some provider does not know."""
     if isinstance(schema, dict):
-        return {key: _plain(each) for key, each in schema.items() if key not in {"title", "additionalProperties"}}
+        return {key: _plain(each) for key, each in schema.items() if key not in _UNSAID}
     return [_plain(each) for each in schema] if isinstance(schema, list) else schema
