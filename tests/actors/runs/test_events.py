@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import redis.asyncio
 
 from actors.runs.events import FollowedEvent, channel_of
 from cluster.embedded import redis as embedded_redis
@@ -87,8 +88,6 @@ async def test_a_follower_outlives_redis(own_redis: tuple[Engine, Path]) -> None
 
 
 async def test_a_lost_message_is_read_from_the_table(engine: Engine, redis_url: str) -> None:
-    import redis.asyncio
-
     await engine.host()
     run = await engine.runs.start("gated", {"gate": "g"}, {"trail": []})
     await engines.until(lambda: "wait" in engines.done)
