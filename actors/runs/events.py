@@ -122,6 +122,7 @@ class RunFollower:
                 while not reread:
                     if channel is None:
                         await asyncio.sleep(_LOOK_ALONE_S)
+                        await stack.aclose()  # the subscription that broke
                         channel = await stack.enter_async_context(_Channel.open(self._redis, run_id))
                         break
                     try:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import redis.asyncio
 from fastapi import FastAPI
+from sqlalchemy import make_url
 
 from actors.runs.events import channel_of
 from actors.settings import VerificationSettings
@@ -154,12 +156,41 @@ async def test_a_redis_that_restarts_ends_no_stream(
             assert numbers == list(range(1, len(numbers) + 1))
 
             await asyncio.to_thread(start_redis, own)
-            run_id = await start(engine, "asking")
+            run_id = await start(engine, "gated", {"gate": "h"})
             async with stream(url, f"/runs/{run_id}/events", **WALLET) as events:
-                await events.until("run.waiting")
+                begun = await events.until("step.completed")
                 await subscribed(address, run_id, 1)
+                await asyncio.to_thread(stop_redis, own)
+                await asyncio.to_thread(start_redis, own)
+                await subscribed(address, run_id, 1)  # the same stream, live again
+                gate("h").set()
+                assert (await events.until("run.completed"))[-1].type == "run.completed"
+            await subscribed(address, run_id, 0)
     finally:
         await asyncio.to_thread(stop_redis, own)
+
+
+async def test_a_database_that_is_away_for_a_while_ends_no_stream(
+    url: str, engine: Engine, database_url: str, postgres: str
+) -> None:
+    name = make_url(database_url).database
+    server = make_url(postgres).set(drivername="postgresql").render_as_string(hide_password=False)
+    run_id = await start(engine, "gated", {"gate": "g"})
+    async with stream(url, f"/runs/{run_id}/events", **WALLET) as events:
+        begun = await events.until("step.completed")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+            connection.execute(b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            gate("g").set()
+            reading = asyncio.create_task(events.until("run.completed", timeout_s=60))
+            before = events.comments
+            async with asyncio.timeout(20):  # it lives, although nothing can be written or read
+                while events.comments < before + 10:
+                    await asyncio.sleep(0.05)
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+        rest = await reading
+    numbers = [int(str(each.id)) for each in begun + rest]
+    assert numbers == list(range(1, len(numbers) + 1))
 
 
 async def test_twenty_clients_of_one_run_all_see_all_of_it(url: str, engine: Engine) -> None:
