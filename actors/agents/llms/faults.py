@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
 import aiohttp
-import httpx
 import openai
 from langchain_core.exceptions import LangChainException
 
@@ -59,7 +58,7 @@ def fault_of(error: Exception, *, provider: str, model: str) -> LLMError:
             return LLMUnavailableError(f"{who} broke off with an error: {str(each)[:500]}", subject=model)
         if _is_google(each):
             return _ours(of_google(each), who)
-        if isinstance(each, (httpx.HTTPError, aiohttp.ClientError, OSError, asyncio.TimeoutError)):
+        if _is_transport(each) or isinstance(each, (aiohttp.ClientError, OSError, asyncio.TimeoutError)):
             return _broken(each, who)
     if isinstance(error, (ValueError, TypeError, LookupError, AttributeError, LangChainException)):
         # What the libraries raise at a body that is no JSON, or JSON of another shape.
@@ -79,6 +78,11 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _is_google(error: BaseException) -> TypeGuard[APIError]:
     # By name: the extra may not be installed.
     return any(kind.__module__ == "google.genai.errors" and kind.__name__ == "APIError" for kind in type(error).__mro__)
+
+
+def _is_transport(error: BaseException) -> bool:
+    # By name: the clients bring one of two generations of httpx, and with an extra missing perhaps only one is there.
+    return any(kind.__module__.partition(".")[0] in {"httpx", "httpx2"} for kind in type(error).__mro__)
 
 
 def _ours(error: ScorerError, who: str) -> LLMError:

@@ -7,9 +7,11 @@ data the model can read. What fails for every call alike (the database) is raise
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
 from langchain_core.utils.json_schema import dereference_refs
@@ -85,12 +87,8 @@ class Tool(Generic[ArgsT]):
 
     def schema(self) -> dict[str, Any]:
         """For `bind_tools`: `{"type": "function", "function": {name, description, parameters}}`."""
-        whole = dereference_refs(self.args_model.model_json_schema())
-        parameters = {
-            "type": "object",
-            "properties": {name: _plain(each) for name, each in whole.get("properties", {}).items()},
-            "required": whole.get("required", []),
-        }
+        # A copy: what is handed out is anybody's to change.
+        parameters = copy.deepcopy(_parameters(self.args_model))
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 
@@ -136,6 +134,17 @@ class Tool(Generic[ArgsT]):
             raise ToolArgumentsError(
                 f"wrong arguments for {self.name}: {'; '.join(faults[:_FAULTS_TOLD])}{more}"[:1_000], subject=self.name
             ) from None
+
+
+@cache
+def _parameters(args_model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of the arguments. Made once: it takes pydantic most of a millisecond."""
+    whole = dereference_refs(args_model.model_json_schema())
+    return {
+        "type": "object",
+        "properties": {name: _plain(each) for name, each in whole.get("properties", {}).items()},
+        "required": whole.get("required", []),
+    }
 
 
 def _clean(value: Any) -> Any:
