@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Coroutine, Iterator, MutableSequence, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableSequence, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import orjson
 from langchain_core.runnables import RunnableConfig
@@ -42,11 +42,22 @@ from actors.runs.checkpoint_tables import (
     SELECT_BLOBS,
     WRITES,
 )
-from actors.runs.group_commit import GroupCommit, Guard
+from actors.runs.group_commit import GroupCommit, Guard, Rows
 from storage.engine import driver_url
 
 T = TypeVar("T")
 _BlobKey = tuple[str, str, str, str]  # thread, namespace, channel, version
+
+
+class Companion(Protocol):
+    """Rows of other tables that go along with a saver's own, in the same transaction.
+
+    Asked in the context of the graph that writes, once per write; raises where that graph may not write any more.
+    """
+
+    def with_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> Rows: ...
+
+    def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows: ...
 
 
 class GroupCommitSaver(BaseCheckpointSaver[str]):
@@ -56,10 +67,16 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     """
 
     def __init__(
-        self, writer: GroupCommit, readers: AsyncConnectionPool[Any], *, serde: SerializerProtocol | None = None
+        self,
+        writer: GroupCommit,
+        readers: AsyncConnectionPool[Any],
+        *,
+        serde: SerializerProtocol | None = None,
+        companion: Companion | None = None,
     ) -> None:
         super().__init__(serde=serde)
         self.writer = writer
+        self._companion = companion
         self._readers = readers
         self._loop = asyncio.get_running_loop()
 
@@ -72,8 +89,13 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         guard: Guard | None = None,
         readers: int = 4,
+        companion: Companion | None = None,
+        committed: Callable[[Rows], None] | None = None,
     ) -> AsyncIterator[Self]:
-        """A saver on this database, its tables made where they are missing; closed, and drained, with the block."""
+        """A saver on this database, its tables made where they are missing; closed, and drained, with the block.
+
+        `guard` and `committed` are the writer's (see `GroupCommit`).
+        """
         url = make_url(driver_url(database_url)).set(drivername="postgresql")
         conninfo = url.render_as_string(hide_password=False)
         pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
@@ -82,9 +104,9 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         async with pool:
             async with pool.connection() as connection:
                 await connection.execute(DDL)
-            writer = GroupCommit(conninfo, guard=guard)
+            writer = GroupCommit(conninfo, guard=guard, committed=committed)
             try:
-                yield cls(writer, pool, serde=serde)
+                yield cls(writer, pool, serde=serde, companion=companion)
             finally:
                 await writer.close()
 
@@ -112,18 +134,21 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
             thread_id, namespace, checkpoint["id"], get_checkpoint_id(config), described.get("run_id"), kind, data,
             Jsonb(described, dumps=_dumps),
         )  # fmt: skip
-        await self.writer.write([*rows, (CHECKPOINTS, row)])
+        along = () if self._companion is None else self._companion.with_checkpoint(config, metadata)
+        await self.writer.write([*rows, (CHECKPOINTS, row), *along])
         return _config(thread_id, namespace, checkpoint["id"])
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         prefix = (_thread(config), _namespace(config), config["configurable"]["checkpoint_id"], task_id)
-        rows = []
+        rows: list[tuple[Any, tuple[Any, ...]]] = []
         for position, (channel, value) in enumerate(writes):
             index = WRITES_IDX_MAP.get(channel, position)
             kind, data = self.serde.dumps_typed(value)
             rows.append((WRITES if index >= 0 else MARKS, (*prefix, index, task_path, channel, kind, data)))
+        if self._companion is not None:
+            rows.extend(self._companion.with_writes(config, writes, task_id))
         if rows:
             await self.writer.write(rows)
 

@@ -1,181 +1,173 @@
 """One writer for many runs: rows that arrive together become durable together, in one transaction.
 
 A transaction's cost is its round trips and its flush to disk, not its rows, so a hundred runs that step at once share
-both. `write` returns when the transaction that holds its rows is on disk, and not before.
+both. `write` returns when the transaction that holds its rows is on disk, and not before. Rows become durable in the
+order in which they were written: those of a later `write` never before those of an earlier one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 
-from storage.errors import DatabaseUnavailableError
+from actors.runs import binary_rows
+from actors.runs.binary_rows import Cells
+from actors.runs.gathering import Gathering
+from actors.runs.pipeline import Pipeline, Statement, Unit
 
-_log = logging.getLogger(__name__)
-
-# A lost connection is tried again for this long before the waiting writes fail; a restarted PostgreSQL is back in less.
-_RECONNECT_S = 30.0
+# Of one transaction: more waits for the next, so that memory and PostgreSQL's messages (1 GB) keep their bounds.
+_BATCH_BYTES = 16 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
     """How rows of one table are written in bulk.
 
-    `key` is the primary key; a row that exists is left alone (`ignore`) or replaced (`replace`).
+    `key` identifies a row and comes first in `columns`. A row that exists is left alone (`ignore`) or replaced
+    (`replace`); with `update`, columns of rows that exist are set and no row is made.
     """
 
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    key: tuple[str, ...]
-    on_conflict: Literal["ignore", "replace"]
+    def __init__(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        types: tuple[str, ...],
+        key: tuple[str, ...],
+        on_conflict: Literal["ignore", "replace", "update"],
+    ) -> None:
+        if columns[: len(key)] != key or len(columns) != len(types):
+            raise ValueError(f"the columns of {name} have to begin with its key {key}, and each to have a type")
+        self.name, self.columns, self.types, self.key, self.on_conflict = name, columns, types, key, on_conflict
+        self.encoders = binary_rows.encoders(types)
+        self._oids = binary_rows.oids(types)
+        self.statement = self._statement().encode()
 
-    @property
-    def statement(self) -> bytes:
-        arrays = ", ".join(f"%b::{kind}[]" for kind in self.types)
-        update = ", ".join(f"{column} = excluded.{column}" for column in self.columns if column not in self.key)
-        action = "NOTHING" if self.on_conflict == "ignore" else f"UPDATE SET {update}"
-        return (
-            f"INSERT INTO {self.name} ({', '.join(self.columns)}) SELECT * FROM unnest({arrays}) "  # noqa: S608 - our own constants
-            f"ON CONFLICT ({', '.join(self.key)}) DO {action}"
-        ).encode()
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, {self.on_conflict!r})"
 
-    def merged(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """The rows with each key once: PostgreSQL refuses to touch one row twice in a statement."""
-        by_key: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-        width = len(self.key)  # the key's columns come first in `columns`
-        for row in rows:
-            if self.on_conflict == "replace":
-                by_key[row[:width]] = row
-            else:
-                by_key.setdefault(row[:width], row)
-        return list(by_key.values())
+    def _statement(self) -> str:
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(self.types, 1))
+        names, rest = ", ".join(self.columns), self.columns[len(self.key) :]
+        if self.on_conflict == "update":
+            changes = ", ".join(f"{column} = given.{column}" for column in rest)
+            same = " AND ".join(f"kept.{column} = given.{column}" for column in self.key)
+            return f"UPDATE {self.name} AS kept SET {changes} FROM unnest({arrays}) AS given ({names}) WHERE {same}"  # noqa: S608 - our own constants
+        changes = ", ".join(f"{column} = excluded.{column}" for column in rest)
+        action = f"UPDATE SET {changes}" if self.on_conflict == "replace" and rest else "NOTHING"
+        insert = f"INSERT INTO {self.name} ({names}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our own constants
+        return f"{insert} ON CONFLICT ({', '.join(self.key)}) DO {action}"
+
+    def bulk(self, rows: Sequence[Cells]) -> Statement:
+        """One statement that writes them all; of several rows with one key, the last."""
+        if self.on_conflict != "ignore" and len(rows) > 1:
+            # PostgreSQL refuses to replace a row twice in one statement.
+            width = len(self.key)
+            rows = list({row[:width]: row for row in rows}.values())
+        columns = zip(*rows, strict=True)
+        return self.statement, [binary_rows.array(oid, cells) for oid, cells in zip(self._oids, columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A statement that heads every transaction and raises in the database where this writer may not write."""
+    """A statement (with `%s`) that heads every transaction, and raises where its writer may not write."""
 
     statement: bytes
     parameters: tuple[Any, ...]
 
+    def inlined(self) -> Statement:
+        """With its parameters as literals in it, so that it is prepared once and needs no types."""
+        literals = [sql.Literal(value).as_bytes(None) for value in self.parameters]
+        parts = self.statement.split(b"%s")
+        return parts[0] + b"".join(chain.from_iterable(zip(literals, parts[1:], strict=True))), ()
 
-Rows = Sequence[tuple[Table, tuple[Any, ...]]]
+
+Rows = Sequence[tuple[Table, Sequence[Any]]]
 
 
-class GroupCommit:
-    """Gathers rows and commits them together. One per process and database; `close` drains it."""
+@dataclass(slots=True)
+class _Request:
+    given: Rows
+    rows: list[tuple[Table, Cells]]
+    size: int
+    done: asyncio.Future[None]
 
-    def __init__(self, conninfo: str, *, guard: Guard | None = None) -> None:
-        self._conninfo = conninfo
-        self._guard = guard
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._waiting: list[tuple[Rows, asyncio.Future[None]]] = []
-        self._arrived = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._closing = False
+
+class GroupCommit(Gathering[_Request]):
+    """Gathers rows and commits them together. One per process and database; `close` drains it.
+
+    `committed` is told the rows of each transaction that is on disk, in the order of the transactions, before any of
+    their writers go on.
+    """
+
+    def __init__(
+        self, conninfo: str, *, guard: Guard | None = None, committed: Callable[[Rows], None] | None = None
+    ) -> None:
+        super().__init__()
+        self._pipeline = Pipeline(conninfo)
+        self._guard = [guard.inlined()] if guard is not None else []
+        self._committed = committed
 
     async def write(self, rows: Rows) -> None:
-        """Return when these rows are on disk, all of them or none.
+        """Return when these rows are on disk, all of them or none. A row is its values in columns' order, or `Cells`.
 
-        Raises what PostgreSQL says of these rows, or `DatabaseUnavailableError` when it stays away.
+        Raises what PostgreSQL says of these rows, or `DatabaseUnavailableError` when it stays away. Who is cancelled
+        while waiting does not know; the rows are then on disk whole or not at all.
         """
-        if self._closing:
-            raise RuntimeError("this writer is closed")
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="group-commit")
+        encoded = [
+            (table, row if type(row) is Cells else binary_rows.row(table.encoders, row)) for table, row in rows
+        ]  # fmt: skip
+        size = sum([len(cell) for _, row in encoded for cell in row])
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, done))
-        self._arrived.set()
+        self.add(_Request(rows, encoded, size, done))
         await done
 
     async def close(self) -> None:
         """Commit what waits, then let go of the connection."""
-        self._closing = True
-        self._arrived.set()
-        if self._task is not None:
-            await self._task
-        if self._connection is not None:
-            await self._connection.close()
+        await super().close()
+        await self._pipeline.close()
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            # No timer: while one transaction is on its way the next one gathers, so the group is as large as the
-            # load makes it and a lone write waits for nobody.
-            batch, self._waiting = self._waiting, []
-            if batch:
-                await self._settle(batch)
-            elif self._closing:
-                return
+    def fit(self, waiting: list[_Request]) -> int:
+        total = 0
+        for count, request in enumerate(waiting):
+            total += request.size
+            if total > _BATCH_BYTES and count:
+                return count
+        return len(waiting)
 
-    async def _settle(self, batch: list[tuple[Rows, asyncio.Future[None]]]) -> None:
+    async def serve(self, batch: list[_Request]) -> None:
         try:
-            await self._commit([item for rows, _ in batch for item in rows])
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits
-            if len(batch) == 1:
-                _fail(batch[0][1], error)
-            elif isinstance(error, DatabaseUnavailableError):
-                for _, done in batch:
-                    _fail(done, error)
+            (answer,) = await self._pipeline.run([self._unit(batch)])
+            if not isinstance(answer, psycopg.Error):
+                self._settle(batch, None)
+            elif len(batch) == 1:
+                self._settle(batch, answer)
             else:
                 # One run's bad row must not fail its neighbours: each stands alone now.
-                for entry in batch:
-                    await self._settle([entry])
-            return
-        for _, done in batch:
-            if not done.done():
-                done.set_result(None)
+                answers = await self._pipeline.run([self._unit([request]) for request in batch])
+                for request, each in zip(batch, answers, strict=True):
+                    self._settle([request], each if isinstance(each, psycopg.Error) else None)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            self._settle(batch, error)
 
-    async def _commit(self, items: Rows) -> None:
-        grouped: dict[Table, list[tuple[Any, ...]]] = {}
-        for table, row in items:
-            grouped.setdefault(table, []).append(row)
-        deadline = asyncio.get_running_loop().time() + _RECONNECT_S
-        pause = 0.05
-        while True:
-            try:
-                await self._transaction(grouped)
-            except psycopg.OperationalError as error:
-                # The commit may have happened and its answer been lost. Every row here is written by key, so
-                # writing it again changes nothing.
-                await self._disconnect()
-                if asyncio.get_running_loop().time() > deadline:
-                    raise DatabaseUnavailableError(
-                        f"PostgreSQL did not take a write for {_RECONNECT_S:.0f} s; check that it runs"
-                    ) from error
-                _log.warning("PostgreSQL is away (%s); trying again", str(error).strip().splitlines()[0])
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+    def _unit(self, batch: Sequence[_Request]) -> Unit:
+        grouped: dict[Table, list[Cells]] = {}
+        for request in batch:
+            for table, row in request.rows:
+                grouped.setdefault(table, []).append(row)
+        return [*self._guard, *(table.bulk(rows) for table, rows in grouped.items())]
+
+    def _settle(self, batch: Sequence[_Request], error: Exception | None) -> None:
+        if error is None and self._committed is not None:
+            self._committed([item for request in batch for item in request.given])
+        for request in batch:
+            if request.done.done():
+                continue
+            if error is None:
+                request.done.set_result(None)
             else:
-                return
-
-    async def _transaction(self, grouped: dict[Table, list[tuple[Any, ...]]]) -> None:
-        if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
-        connection = self._connection
-        # A pipeline sends begin, statements and commit in one round trip.
-        async with connection.pipeline(), connection.transaction():
-            if self._guard is not None:
-                await connection.execute(self._guard.statement, self._guard.parameters)
-            for table, rows in grouped.items():
-                columns = [list(column) for column in zip(*table.merged(rows), strict=True)]
-                await connection.execute(table.statement, columns, prepare=True)
-
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(psycopg.Error):
-                await self._connection.close()
-            self._connection = None
-
-
-def _fail(done: asyncio.Future[None], error: Exception) -> None:
-    if not done.done():
-        done.set_exception(error)
+                request.done.set_exception(error)
