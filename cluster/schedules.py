@@ -19,11 +19,12 @@ from actors.schedules.task import make_known
 from cluster.embedded_postgres import EmbeddedPostgres
 from cluster.errors import ClusterError
 from cluster.settings import Settings
-from storage import schedules
+from storage import firings, schedules
 from storage.engine import Database
 from storage.errors import DatabaseUnavailableError, NotFoundError
+from storage.firings import UNFINISHED, Firing
 from storage.migrations import schema
-from storage.schedules import UNFINISHED, Firing, Schedule
+from storage.schedules import Schedule
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
 
     async def act(database: Database) -> list[dict[str, Any]]:
         async with database.read() as session:
-            return [_document(schedule, firing) for schedule, firing in await schedules.listed(session)]
+            return [_document(schedule, firing) for schedule, firing in await firings.last_of_each(session)]
 
     return _done(settings, act)
 
@@ -63,13 +64,13 @@ def run_now(settings: Settings, name: str, *, wait_s: float) -> dict[str, Any]:
 
     async def act(database: Database) -> dict[str, Any]:
         async with database.begin() as session:
-            firing = await schedules.add_by_hand(session, name)
+            firing = await firings.add_by_hand(session, name)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         while firing.state in UNFINISHED and firing.error is None and loop.time() < until:
             await asyncio.sleep(_POLL_S)
             async with database.read() as session:
-                firing = await schedules.firing(session, name, firing.due_at)
+                firing = await firings.get(session, name, firing.due_at)
         return _firing(firing)
 
     return _done(settings, act, name)
@@ -111,7 +112,7 @@ def _done(settings: Settings, act: Callable[[Database], Awaitable[T]], name: str
                 return await act(database)
             except NotFoundError as error:
                 async with database.read() as session:
-                    names = ", ".join(schedule.name for schedule, _ in await schedules.listed(session))
+                    names = ", ".join(schedule.name for schedule, _ in await firings.last_of_each(session))
                 raise ClusterError(f"no schedule is called {name!r}; there are {names}", subject=name) from error
         except OperationalError as error:
             raise DatabaseUnavailableError(

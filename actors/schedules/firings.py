@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from actors.schedules.task import Work
-from storage import schedules
+from storage import firings, schedules
 
 KEPT = timedelta(days=90)
 _AT_ONCE = 1000
@@ -18,7 +18,7 @@ async def forget_old_firings(work: Work) -> dict[str, Any]:
     while True:
         async with work.begin() as session:
             before = await schedules.clock(session) - KEPT
-            removed = await schedules.forget_firings(session, before, limit=_AT_ONCE)
+            removed = await firings.forget(session, before, limit=_AT_ONCE)
         count += removed
         if removed < _AT_ONCE:
             return {"firings": count}

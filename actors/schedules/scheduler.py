@@ -24,10 +24,11 @@ from actors.errors import BadRuleError, CutOffError
 from actors.schedules.registry import periodic
 from actors.schedules.task import Periodic, Work, make_known
 from actors.schedules.timing import Missed, Rule, plan
-from storage import schedules
+from storage import firings, schedules
 from storage.engine import Database
 from storage.errors import HyvveError
-from storage.schedules import Claim, Schedule
+from storage.firings import Claim
+from storage.schedules import Schedule
 from storage.settings import StorageSettings
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Scheduler:
         if len(self._running) >= _AT_ONCE:
             return
         async with self._database.begin() as session:
-            claims = await schedules.claim(
+            claims = await firings.claim(
                 session, list(self._tasks), host=self._host, lease_s=self._setup.lease_s,
                 limit=_AT_ONCE - len(self._running),
             )  # fmt: skip
@@ -127,7 +128,9 @@ class Scheduler:
                     log.error("schedule %s does not fire: %s", schedule.name, error)  # noqa: TRY400 - says it all
                     continue
                 todo = plan(rule, schedule.next_due, moment, cast(Missed, schedule.missed))
-                await schedules.add_firings(
+                if todo.fired and schedule.missed != "catch_up":  # what still waits for the one before it was missed
+                    await firings.skip_waiting(session, schedule.name)
+                await firings.add(
                     session, schedule.name, fired=todo.fired, skipped=todo.skipped, left_out_since=todo.left_out_since
                 )
                 schedule.next_due = rule.after(moment)
@@ -165,9 +168,9 @@ class Scheduler:
             if claim.attempt < claim.max_attempts:
                 again_in_s = backoff_s(claim.attempt, first_s=self._setup.backoff_s)
             document = error_document(error, claim)
-            await self._record(lambda session: schedules.fail(session, claim, document, again_in_s=again_in_s))
+            await self._record(lambda session: firings.fail(session, claim, document, again_in_s=again_in_s))
         else:
-            await self._record(lambda session: schedules.complete(session, claim, outcome))
+            await self._record(lambda session: firings.complete(session, claim, outcome))
 
     async def _do(self, claim: Claim) -> dict[str, Any]:
         async with asyncio.timeout(claim.timeout_s):
@@ -179,7 +182,7 @@ class Scheduler:
             await asyncio.sleep(min(_RENEW_S, self._setup.lease_s / 3))
             try:
                 async with self._database.begin() as session:
-                    ours = await schedules.renew(session, claim, lease_s=self._setup.lease_s)
+                    ours = await firings.renew(session, claim, lease_s=self._setup.lease_s)
             except (SQLAlchemyError, OSError) as error:  # the work itself finds out whether the database is gone
                 log.warning("the firing of %s could not be held: %s", claim.schedule, error)
                 continue

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import CutOffError
 from actors.schedules.timing import Missed, Rule
-from storage import schedules
+from storage import firings, schedules
 from storage.engine import Database
 from storage.errors import ConflictError
-from storage.schedules import Claim
+from storage.firings import Claim
 from storage.settings import StorageSettings
 
 
@@ -31,7 +31,7 @@ class Work:
         """A unit of work that only the scheduler which still has this firing can commit. Raises `CutOffError`."""
         async with self.database.begin() as session:
             try:
-                await schedules.hold(session, self.claim)
+                await firings.hold(session, self.claim)
             except ConflictError as error:
                 raise CutOffError(error.message, subject=error.subject) from error
             yield session

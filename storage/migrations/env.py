@@ -8,6 +8,7 @@ import storage.activities
 import storage.campaigns
 import storage.contributions
 import storage.fingerprints
+import storage.firings
 import storage.idempotency
 import storage.run_effects
 import storage.run_events

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from actors.schedules.campaigns import mark_expired_campaigns_inactive
 from actors.schedules.registry import PERIODIC
 from actors.schedules.task import Work
-from storage import schedules
+from storage import firings
 from storage.engine import Database
 from storage.settings import StorageSettings
 from tests.actors.schedules.periodic import by_hand, known
@@ -24,7 +24,7 @@ async def expire_campaigns(database: Database, storage: StorageSettings) -> None
     await known(database, *PERIODIC)
     await by_hand(database, name)
     async with database.begin() as session:
-        (claim,) = await schedules.claim(session, [name], host="test", lease_s=30, limit=1)
+        (claim,) = await firings.claim(session, [name], host="test", lease_s=30, limit=1)
     await mark_expired_campaigns_inactive(Work(database, storage, claim))
 
 

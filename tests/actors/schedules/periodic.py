@@ -13,9 +13,9 @@ from sqlalchemy import text
 from actors.schedules.scheduler import Scheduler, SchedulerSetup
 from actors.schedules.task import Periodic, Work
 from actors.schedules.timing import Missed, Rule
-from storage import schedules
+from storage import firings, schedules
 from storage.engine import Database
-from storage.schedules import Firing
+from storage.firings import Firing
 from storage.settings import StorageSettings
 
 
@@ -79,12 +79,12 @@ async def known(database: Database, *periodic: Periodic, due_ago: timedelta | No
 
 async def by_hand(database: Database, name: str) -> Firing:
     async with database.begin() as session:
-        return await schedules.add_by_hand(session, name)
+        return await firings.add_by_hand(session, name)
 
 
-async def firings(database: Database, name: str) -> Sequence[Firing]:
+async def fired(database: Database, name: str) -> Sequence[Firing]:
     async with database.read() as session:
-        return await schedules.firings(session, name, limit=10_000)
+        return await firings.of_schedule(session, name, limit=10_000)
 
 
 async def eventually(
@@ -94,7 +94,7 @@ async def eventually(
     found: Sequence[Firing] = ()
     try:
         async with asyncio.timeout(timeout_s):
-            while not condition(found := await firings(database, name)):
+            while not condition(found := await fired(database, name)):
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError([(each.due_at, each.state, each.error) for each in found]) from None

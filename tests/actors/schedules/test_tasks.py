@@ -15,10 +15,10 @@ from actors.schedules.campaigns import mark_expired_campaigns_inactive
 from actors.schedules.firings import KEPT, forget_old_firings
 from actors.schedules.registry import PERIODIC
 from actors.schedules.task import Task, Work
-from storage import activities, campaigns, schedules
+from storage import activities, campaigns, firings
 from storage.engine import Database
 from storage.settings import StorageSettings
-from tests.actors.schedules.periodic import by_hand, firings, known
+from tests.actors.schedules.periodic import by_hand, fired, known
 from tests.storage.test_campaigns import campaign_body
 
 PAST = 1_600_000_000
@@ -35,10 +35,10 @@ async def do(task: Task, database: Database, storage: StorageSettings) -> dict[s
     await known(database, *PERIODIC)
     await by_hand(database, name)
     async with database.begin() as session:
-        (claim,) = await schedules.claim(session, [name], host="test", lease_s=30, limit=1)
+        (claim,) = await firings.claim(session, [name], host="test", lease_s=30, limit=1)
     outcome = await task(Work(database, storage, claim))
     async with database.begin() as session:
-        assert await schedules.complete(session, claim, outcome)
+        assert await firings.complete(session, claim, outcome)
     return outcome
 
 
@@ -95,7 +95,7 @@ async def test_the_record_of_firings_is_bounded_and_keeps_each_schedules_last(
         await session.execute(
             text("UPDATE schedule_firings SET due_at = due_at - :age, ended_at = ended_at - :age"), aged
         )
-    last = (await firings(database, name))[0]
+    last = (await fired(database, name))[0]
     assert await do(forget_old_firings, database, storage) == {"firings": 2}
-    (kept,) = await firings(database, name)
+    (kept,) = await fired(database, name)
     assert kept.due_at == last.due_at
