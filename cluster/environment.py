@@ -94,7 +94,7 @@ VARIABLES = (
     Variable("HYVVE_NEAR_DUPLICATE", "actors.verification.near_duplicate", "similarity of a duplicate, 0–1 (0.8)"),
     Variable("HYVVE_FAIRNESS_BOUND", "actors.verification.fairness_bound", "largest fairness adjustment, 0–5 points (1)"),
     Variable("HYVVE_SCORE_CACHE_DAYS", "actors.verification.score_cache_ttl_s", "how long a score is remembered (7)", "days"),
-    Variable("HYVVE_CHUNK_SIZE", "actors.verification.fanout.chunk_size", "contributions per Ray task (64)"),
+    Variable("HYVVE_CHUNK_SIZE", "actors.verification.fanout.chunk_size", "contributions per Ray task (128)"),
     Variable("HYVVE_MAX_CHUNKS", "actors.verification.fanout.max_chunks_in_flight", "tasks at once (one per CPU or GPU)"),
     Variable("HYVVE_WORKER_CPUS", "actors.verification.fanout.num_cpus", "CPUs that a task holds (1; 0.5 where a provider scores)"),
     Variable("HYVVE_WORKER_GPUS", "actors.verification.fanout.num_gpus", "GPUs that a task holds; above 0: GPU workers (0)"),
