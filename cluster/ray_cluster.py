@@ -160,6 +160,7 @@ def application(settings: Settings) -> Application:
         verification_settings=settings.actors.verification,
         open_verification=RayVerification,
         run_settings=settings.actors.runs,
+        agents_settings=settings.actors.agents,
     )
 
 

@@ -10,15 +10,20 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 
+from actors.agents.llms.catalogue import LLMCatalogue
+from actors.agents.tools.registry import TOOLS
+from actors.agents.validation import known_among
+from actors.agents.workflow_runs import WorkflowRuns
+from actors.agents.workflows import Workflows
 from actors.runs.service import Runs
-from actors.settings import RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import errors
 from serve.auth import Gate
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
-from serve.routes import batches, campaigns, contributions, docs, health, runs
+from serve.routes import batches, campaigns, contributions, docs, health, runs, workflows
 from serve.routes import verification as verification_routes
 from serve.schemas.problems import FieldProblem, Problem
 from serve.schemas.runs import EventAnswer
@@ -37,6 +42,7 @@ def build_app(
     verification_settings: VerificationSettings,
     verification: VerificationService,
     run_settings: RunSettings | None = None,
+    agents_settings: AgentsSettings | None = None,
 ) -> FastAPI:
     """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
     poll = CampaignPoll(
@@ -46,11 +52,16 @@ def build_app(
     )
 
     run_service = Runs(database, redis_url=storage_settings.redis_url, settings=run_settings)
+    llms = LLMCatalogue((agents_settings or AgentsSettings()).llms)
+    definitions = Workflows(database, redis_url=storage_settings.redis_url, known=known_among(llms, TOOLS))
+    workflow_runs = WorkflowRuns(run_service, storage_settings.database_url)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await poll.close()
+        await workflow_runs.close()
+        await definitions.close()
         await run_service.close()
 
     app = FastAPI(
@@ -66,13 +77,16 @@ def build_app(
         poll=poll,
         verification=verification,
         runs=run_service,
+        llms=llms,
+        workflows=definitions,
+        workflow_runs=workflow_runs,
         gate=Gate(serve_settings),
         storage=storage_settings,
         serve=serve_settings,
         reading=verification_settings,
     )
     campaigns.add_poll(app)
-    for module in (campaigns, contributions, verification_routes, batches, runs, health, docs):
+    for module in (campaigns, contributions, verification_routes, batches, workflows, runs, health, docs):
         app.include_router(module.router)
     errors.install(app, retry_after_s=serve_settings.retry_after_s)
     # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.
@@ -86,9 +100,17 @@ def build_app(
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(serve_settings.cors_origins),
-        allow_methods=["GET", "HEAD", "POST", "OPTIONS"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"],
         allow_headers=["*"],
-        expose_headers=["ETag", "Link", "Retry-After", "Idempotency-Replayed", "X-Request-ID"],
+        expose_headers=[
+            "ETag",
+            "Link",
+            "Location",
+            "Preference-Applied",
+            "Retry-After",
+            "Idempotency-Replayed",
+            "X-Request-ID",
+        ],
     )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     return app

@@ -13,7 +13,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.deployment import Application
 from ray.serve.schema import LoggingConfig
 
-from actors.settings import RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import ingress
 from serve.app import build_app
@@ -36,12 +36,15 @@ class Api:
         verification_settings: VerificationSettings,
         open_verification: VerificationFactory,
         run_settings: RunSettings,
+        *,
+        agents_settings: AgentsSettings,
     ) -> None:
         self._storage = storage_settings
         self._serve = serve_settings
         self._verification = verification_settings
         self._open_verification = open_verification
         self._runs = run_settings
+        self._agents = agents_settings
         self._database: Database | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
@@ -53,6 +56,7 @@ class Api:
             verification_settings=self._verification,
             verification=self._open_verification(self._database, self._storage, self._verification),
             run_settings=self._runs,
+            agents_settings=self._agents,
         )
         ingress.built(app)
         return app
@@ -69,6 +73,7 @@ def deployment(
     verification_settings: VerificationSettings,
     open_verification: VerificationFactory,
     run_settings: RunSettings | None = None,
+    agents_settings: AgentsSettings | None = None,
 ) -> Application:
     """The application to hand to `ray.serve.run`."""
     configured = ray.serve.deployment(
@@ -82,6 +87,11 @@ def deployment(
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(ray.serve.ingress()(Api))
     application: Application = configured.bind(
-        storage_settings, serve_settings, verification_settings, open_verification, run_settings or RunSettings()
+        storage_settings,
+        serve_settings,
+        verification_settings,
+        open_verification,
+        run_settings or RunSettings(),
+        agents_settings=agents_settings or AgentsSettings(),
     )
     return application

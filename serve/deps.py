@@ -9,6 +9,9 @@ from fastapi import Depends, Header, Request
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from actors.agents.llms.catalogue import LLMCatalogue
+from actors.agents.workflow_runs import WorkflowRuns
+from actors.agents.workflows import Workflows
 from actors.runs.service import Runs
 from actors.settings import VerificationSettings
 from actors.verification.service import VerificationService
@@ -27,6 +30,9 @@ class Services:
     poll: CampaignPoll
     verification: VerificationService
     runs: Runs
+    llms: LLMCatalogue
+    workflows: Workflows
+    workflow_runs: WorkflowRuns
     gate: Gate
     storage: StorageSettings
     serve: ServeSettings

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors import errors as actors_errors
+from actors.agents.documents import MAX_DEPTH
 from storage import errors as storage_errors
 from storage.errors import HyvveError
 
@@ -101,6 +102,8 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.ScorerUnavailableError: 503,
     actors_errors.ScorerError: 502,
     actors_errors.UnknownKindError: 422,
+    actors_errors.DefinitionFaultsError: 422,
+    actors_errors.RunInputError: 422,
     actors_errors.RunTooLargeError: 413,
     actors_errors.ThreadBusyError: 409,
     actors_errors.RunConflictError: 409,
@@ -154,6 +157,7 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
         return problem(
             status, error.code, error.message, instance=request.url.path, headers=headers,
             subject=error.subject, fields=error.details.get("fields"), state=error.details.get("state"),
+            errors=error.details.get("errors"),
         )  # fmt: skip
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -165,8 +169,11 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if isinstance(error.__cause__, ValueError | RecursionError):  # what FastAPI caught while it read a JSON body
-            field = {"in": "body", "path": "$", "message": "cannot be read as JSON", "code": "json_invalid"}
-            return problem(422, "invalid", "the body cannot be read as JSON", instance=request.url.path, errors=[field])
+            reason = "cannot be read as JSON"
+            if isinstance(error.__cause__, RecursionError):
+                reason = f"is nested deeper than the limit of {MAX_DEPTH} levels"
+            field = {"in": "body", "path": "$", "message": reason, "code": "json_invalid"}
+            return problem(422, "invalid", f"the body {reason}", instance=request.url.path, errors=[field])
         code = HTTPStatus(error.status_code).name.lower()
         return problem(
             error.status_code, code, str(error.detail), instance=request.url.path, headers=error.headers

@@ -28,6 +28,8 @@ class ServeSettings(BaseModel):
     # long a client waits before it connects again.
     heartbeat_s: float = Field(default=15.0, gt=0)
     reconnect_s: float = Field(default=2.0, gt=0)
+    # A call that runs a workflow answers after this long at the latest; proxies cut what is quiet for a minute.
+    run_wait_s: float = Field(default=30.0, ge=0)
     # Rendered campaigns kept per replica.
     poll_cache_size: int = Field(default=10_000, ge=1)
 

@@ -27,7 +27,7 @@ from actors.agents.tool_calls import OpenContext
 from actors.agents.tools.tool import Tool, ToolResult
 from actors.agents.validation import signals_of
 from actors.agents.workflow_state import NODE_KEY, Turn, WorkflowState, merged_scratchpad
-from actors.errors import LLMError, RecursionLimitError, ReviewRejectedError, SchemaViolationError
+from actors.errors import LLMError, RecursionLimitError, ReviewRejectedError, SchemaViolationError, ToolError
 from actors.runs.step import current
 
 
@@ -110,7 +110,7 @@ class AgentNode:
         scratchpad = dict(state.get("workflow_scratchpad", {}))
         added: dict[str, Any] = {}
         messages: list[BaseMessage] = []
-        result: ToolResult | None = None
+        results: list[ToolResult] = []
         for name, tool in self._tools.items():
             arguments = {key: scratchpad[key] for key in tool.args_model.model_fields if key in scratchpad}
             call = ToolCall(name=name, args=arguments, id=f"{self.node.id}-{name}-{len(state.get('messages', []))}")
@@ -122,11 +122,16 @@ class AgentNode:
                     subject=self.node.id,
                 )
             [result] = await tool_calls.made([call], self._tools, self._workshop.open_context, scratchpad)
+            results.append(result)
             more, turn = self._added([result], turn)
             added |= more
             scratchpad |= more
             messages += [self._stamped(wanted), *self._replies([call], [result])]
-        assert result is not None
+        result = next((each for each in reversed(results) if each.error is None), results[-1])
+        if result.error is not None and turn.get("signal") is None:
+            raise ToolError(
+                f"no tool of node {self.node.id!r} could do its part: {result.text}"[:1000], subject=self.node.id
+            )
         messages.append(self._stamped(AIMessage(result.text)))
         if self.node.kept_as is not None:
             added[self.node.kept_as] = result.content

@@ -78,6 +78,12 @@ def _named(value: Any) -> Any:
     return value
 
 
+_Written = (
+    Literal["ALWAYS", "ON_TOOL_CALL", "ON_NO_TOOL_CALL"] | Always | OnToolCall | OnNoToolCall | OnRoutingSignal
+    | OnScratchpad | None
+)  # fmt: skip
+
+
 def _tag(value: Any) -> Any:
     return value.get("type") if isinstance(value, dict) else value.type
 
@@ -89,7 +95,7 @@ Condition = Annotated[
     | Annotated[OnRoutingSignal, Tag("ON_ROUTING_SIGNAL")]
     | Annotated[OnScratchpad, Tag("ON_SCRATCHPAD")],
     Discriminator(_tag),
-    BeforeValidator(_named),
+    BeforeValidator(_named, json_schema_input_type=_Written),
 ]
 
 

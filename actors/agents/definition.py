@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from actors.agents.conditions import Condition
-from actors.agents.documents import MAX_DEPTH, MAX_SCRATCHPAD_BYTES, depth_of, size_of
+from actors.agents.conditions import Always, Condition
+from actors.agents.documents import MAX_DEPTH, MAX_SCRATCHPAD_BYTES, depth_of, size_of, unstorable
 
 END = "END"
 # An agent config with this `llm_choice` calls its tools by itself, with what the scratchpad holds: no model decides.
@@ -63,6 +63,8 @@ def _node_id(value: str) -> str:
 def _shallow(value: Any) -> Any:
     if depth_of(value) > MAX_DEPTH:
         raise PydanticCustomError("too_deep", f"is nested deeper than the limit of {MAX_DEPTH} levels")
+    if reason := unstorable(value):
+        raise PydanticCustomError("unstorable", reason)
     return value
 
 
@@ -169,7 +171,7 @@ class Edge(_Part):
 
     source_node_id: Annotated[str, StringConstraints(strict=True, max_length=100)]
     target_node_id: Annotated[str, StringConstraints(strict=True, max_length=100)]
-    condition: Condition
+    condition: Condition = Always()
 
 
 class WorkflowDefinition(_Part):
@@ -200,7 +202,14 @@ Payload = Annotated[WorkflowDefinition, WrapValidator(_small), BeforeValidator(_
 """A definition as it comes in: its size and depth are looked at before anything else."""
 
 
-Scratchpad = Annotated[dict[str, Any], BeforeValidator(_shallow)]
+def _within_limit(value: Any) -> Any:
+    if isinstance(value, dict) and (size := size_of(value)) > MAX_SCRATCHPAD_BYTES:
+        raise PydanticCustomError("too_large", f"has {size:,} bytes as JSON; the limit is {MAX_SCRATCHPAD_BYTES:,}")
+    return value
+
+
+Scratchpad = Annotated[dict[str, Any], BeforeValidator(_within_limit), BeforeValidator(_shallow)]
+"""A scratchpad as it comes in."""
 
 __all__ = [
     "END", "MAX_SCRATCHPAD_BYTES", "NO_LLM", "AgentConfig", "Edge", "Node", "Payload", "Retry", "Review", "Scratchpad",

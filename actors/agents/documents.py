@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import orjson
@@ -11,6 +13,8 @@ MAX_DEPTH = 64
 MAX_SCRATCHPAD_BYTES = 1024 * 1024
 
 _CONTAINERS = (dict, list, tuple)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_LARGEST = 2**63 - 1
 
 
 def depth_of(value: Any) -> int:
@@ -31,3 +35,22 @@ def depth_of(value: Any) -> int:
 def size_of(value: Any) -> int:
     """Bytes of the value as compact JSON; what JSON cannot say counts as its text."""
     return len(orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS))
+
+
+def unstorable(value: Any) -> str | None:
+    """Why PostgreSQL or JSON could not hold the value, or `None`: NUL and lone surrogates, in keys too."""
+    left = [value]
+    while left:
+        part = left.pop()
+        if isinstance(part, str):
+            if found := _UNSTORABLE.search(part):
+                return f"holds the character U+{ord(found[0]):04X}, which cannot be kept"
+        elif isinstance(part, dict):
+            left += [*part, *part.values()]
+        elif isinstance(part, list | tuple):
+            left += part
+        elif isinstance(part, float) and not math.isfinite(part):
+            return f"holds {part}, which JSON does not know"
+        elif isinstance(part, int) and not -_LARGEST <= part <= _LARGEST:
+            return f"holds an integer beyond 64 bits, {str(part)[:30]}: write it as text"
+    return None

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import orjson
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import TypeAdapter
@@ -16,10 +14,9 @@ from pydantic import TypeAdapter
 from actors.agents import graph
 from actors.agents.agent import Workshop
 from actors.agents.definition import Payload, WorkflowDefinition
-from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
-from actors.agents.validation import Known, check
-from actors.agents.workflow_state import Status, WorkflowState, begun, final_state
-from actors.errors import RunInputError, UnknownLLMError
+from actors.agents.validation import Known, check, known_among
+from actors.agents.workflow_runs import WorkflowOutcome, check_input, said_last
+from actors.agents.workflow_state import WorkflowState, begun, final_state
 from actors.runs.retrying import classify, described
 from actors.runs.step import StepContext, entered
 from storage.errors import HyvveError
@@ -29,22 +26,6 @@ Compiled = CompiledStateGraph[WorkflowState, Any, WorkflowState, WorkflowState]
 # Compiled graphs kept; a definition's compilation costs some milliseconds.
 _KEPT = 100
 _PAYLOAD: TypeAdapter[WorkflowDefinition] = TypeAdapter(Payload)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowOutcome:
-    """What a run came to, as `POST /agent-workflows/run` tells it. `final_state` is what there is, also after an error.
-
-    `run_id` is none where it ran alone, `interrupts` what it waits for while a person is awaited.
-    """
-
-    thread_id: str
-    status: Status
-    message: str
-    final_state: dict[str, Any]
-    run_id: UUID | None = None
-    error: dict[str, Any] | None = None
-    interrupts: tuple[dict[str, Any], ...] = ()
 
 
 class EnterpriseWorkflowManager:
@@ -58,7 +39,7 @@ class EnterpriseWorkflowManager:
     @property
     def known(self) -> Known:
         """What definitions may name here."""
-        return known_to(self._workshop)
+        return known_among(self._workshop.llms, self._workshop.tools)
 
     def check(self, definition: WorkflowDefinition) -> None:
         """Raises `DefinitionFaultsError` naming every fault by its JSON path."""
@@ -111,55 +92,12 @@ class EnterpriseWorkflowManager:
                 final_state=final_state(values),
                 error=described(error, classify(error)),
             )
+        state = final_state(values)
         waiting = tuple({"id": each.id, "value": each.value} for each in values.get("__interrupt__", ()))
         return WorkflowOutcome(
             thread_id=thread_id,
             status="AWAITING_HUMAN" if waiting else "COMPLETED",
-            message="a person's answer is awaited" if waiting else said_last(values),
-            final_state=final_state(values),
+            message="a person's answer is awaited" if waiting else said_last(state),
+            final_state=state,
             interrupts=waiting,
         )
-
-
-def known_to(workshop: Workshop) -> Known:
-    """What definitions may name: the tools and the models there are, whether their keys are there or not."""
-
-    def llm(choice: str) -> bool:
-        try:
-            workshop.llms.check(choice)
-        except UnknownLLMError:
-            return False
-        return True
-
-    return Known(llm=llm, tools=frozenset(workshop.tools), llms=workshop.llms.choices())
-
-
-def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> None:
-    """Raises `RunInputError` for a scratchpad that is too large, or lacks what the workflow needs."""
-    scratchpad = given["initial_scratchpad"]
-    faults = [
-        {
-            "path": f"$.initial_scratchpad.{key}",
-            "message": f"the workflow {definition.name!r} needs it",
-            "code": "missing",
-        }
-        for key in definition.inputs
-        if key not in scratchpad
-    ]
-    try:
-        size = size_of(scratchpad)
-    except orjson.JSONEncodeError as error:
-        raise RunInputError(f"the initial scratchpad cannot be kept as JSON: {error}") from error
-    if size > MAX_SCRATCHPAD_BYTES:
-        sentence = f"has {size:,} bytes as JSON; the limit is {MAX_SCRATCHPAD_BYTES:,}"
-        faults.append({"path": "$.initial_scratchpad", "message": sentence, "code": "too_large"})
-    if faults:
-        raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
-
-
-def said_last(values: Mapping[str, Any]) -> str:
-    """What the last agent said: the run's message."""
-    for message in reversed(values.get("messages", [])):
-        if message.type == "ai" and message.text.strip():
-            return str(message.text)
-    return "the workflow is completed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ import jsonschema.validators
 
 from actors.agents.conditions import OnRoutingSignal, OnScratchpad
 from actors.agents.definition import END, NO_LLM, AgentConfig, WorkflowDefinition
+from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.paths import Paths, loops
 from actors.agents.templates import GIVEN, filler, placeholders
-from actors.errors import DefinitionFaultsError
+from actors.errors import DefinitionFaultsError, UnknownLLMError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,19 @@ class Known:
     tools: frozenset[str]
     # Only for the message: what an author can choose from.
     llms: Sequence[str] = ()
+
+
+def known_among(llms: LLMCatalogue, tools: Iterable[str]) -> Known:
+    """The models of this catalogue, whether their keys are there or not, and these tools."""
+
+    def llm(choice: str) -> bool:
+        try:
+            llms.check(choice)
+        except UnknownLLMError:
+            return False
+        return True
+
+    return Known(llm=llm, tools=frozenset(tools), llms=llms.choices())
 
 
 def check(definition: WorkflowDefinition, known: Known) -> None:

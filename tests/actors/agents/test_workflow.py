@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from actors.agents.definition import WorkflowDefinition
-from actors.agents.enterprise_workflow import EnterpriseWorkflowManager, WorkflowOutcome
+from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
+from actors.agents.workflow_runs import WorkflowOutcome
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
 from tests.actors.agents.workshop import Bench, opened
 from tests.stubs.http import Reply

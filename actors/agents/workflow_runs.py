@@ -1,0 +1,176 @@
+"""Runs of workflows in the engine: accepted with the definition they began with, and told as clients read them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+
+from actors.agents import kind
+from actors.agents.definition import WorkflowDefinition
+from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
+from actors.agents.workflow_state import Status, begun, final_state
+from actors.errors import RunInputError
+from actors.runs.checkpointer import GroupCommitSaver
+from actors.runs.service import Runs
+from storage.runs import Run
+from storage.workflows import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowOutcome:
+    """What a run came to, as `POST /agent-workflows/run` tells it. `final_state` is what there is, also after an error.
+
+    `run_id` is none where it ran alone, `interrupts` what it waits for while a person is awaited.
+    """
+
+    thread_id: str
+    status: Status
+    message: str
+    final_state: dict[str, Any]
+    run_id: UUID | None = None
+    error: dict[str, Any] | None = None
+    interrupts: tuple[dict[str, Any], ...] = ()
+
+
+class WorkflowRuns:
+    """Of one database. Belongs to the event loop it is used in; `runs` stays the caller's to close."""
+
+    def __init__(self, runs: Runs, database_url: str) -> None:
+        self._runs = runs
+        self._database_url = database_url
+        self._opened = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._saver: GroupCommitSaver | None = None
+
+    async def start(
+        self,
+        workflow: Workflow,
+        task_description: str,
+        *,
+        initial_scratchpad: Mapping[str, Any] | None = None,
+        thread_id: str | None = None,
+        owner: str | None = None,
+        run_id: UUID | None = None,
+        queue: bool = False,
+        deadline_s: float | None = None,
+        budget: Mapping[str, int] | None = None,
+    ) -> Run:
+        """Accept a run of this version of the workflow; what becomes of the definition later does not touch it.
+
+        Raises `RunInputError`, and what `Runs.start` raises.
+        """
+        given = {"task_description": task_description, "initial_scratchpad": dict(initial_scratchpad or {})}
+        check_input(WorkflowDefinition.model_validate(workflow.payload), given)
+        spec = {
+            "workflow_id_api": workflow.workflow_id_api,
+            "name": workflow.name,
+            "version": workflow.version,
+            "definition": workflow.payload,
+        }
+        return await self._runs.start(
+            kind.NAME,
+            spec,
+            given,
+            owner=owner,
+            thread_id=thread_id,
+            run_id=run_id,
+            queue=queue,
+            deadline_s=deadline_s,
+            budget=budget,
+        )
+
+    async def last_on(self, thread_id: str) -> Run | None:
+        """The newest run of the thread, or none."""
+        found = await self._runs.list(thread_id=thread_id, limit=1)
+        return found[0] if found else None
+
+    async def outcome(self, run_id: UUID, *, wait_s: float = 0.0) -> WorkflowOutcome:
+        """How the run stands, once it is ended or waits for a person, or after `wait_s` seconds."""
+        run = await (self._runs.wait(run_id, wait_s) if wait_s > 0 else self._runs.get(run_id))
+        waiting = tuple(
+            {"id": each["id"], "step": each.get("step"), "value": each.get("value")}
+            for each in run.interrupts
+            if run.status == "waiting" and each["id"] not in run.resume
+        )
+        status = _status(run, waiting=bool(waiting))
+        state = run.output if run.output is not None else final_state(await self._values(run))
+        return WorkflowOutcome(
+            run_id=run.run_id,
+            thread_id=run.thread_id,
+            status=status,
+            message=_message(run, status, state),
+            final_state=state,
+            error=None if run.error is None else {**run.error, "step": run.step},
+            interrupts=waiting,
+        )
+
+    async def close(self) -> None:
+        await self._opened.aclose()
+
+    async def _values(self, run: Run) -> Mapping[str, Any]:
+        """The state at the run's last checkpoint; before the first, what the run was given."""
+        async with self._opening:
+            if self._saver is None:
+                opening = GroupCommitSaver.open(self._database_url, readers=1)
+                self._saver = await self._opened.enter_async_context(opening)
+        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}
+        async for found in self._saver.alist(config, filter={"run_id": str(run.run_id)}, limit=1):
+            values = found.checkpoint["channel_values"]
+            if "messages" in values:
+                return values
+        return begun(run.input) if "task_description" in run.input else {}
+
+
+def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> None:
+    """Raises `RunInputError` for a scratchpad that is too large, or lacks what the workflow needs."""
+    scratchpad = given["initial_scratchpad"]
+    faults = [
+        {
+            "path": f"$.initial_scratchpad.{key}",
+            "message": f"the workflow {definition.name!r} needs it",
+            "code": "missing",
+        }
+        for key in definition.inputs
+        if key not in scratchpad
+    ]
+    if (size := size_of(scratchpad)) > MAX_SCRATCHPAD_BYTES:
+        sentence = f"has {size:,} bytes as JSON; the limit is {MAX_SCRATCHPAD_BYTES:,}"
+        faults.append({"path": "$.initial_scratchpad", "message": sentence, "code": "too_large"})
+    if faults:
+        raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
+
+
+def said_last(state: Mapping[str, Any]) -> str:
+    """What the last agent said, of a final state: the run's message."""
+    for message in reversed(state.get("messages", [])):
+        if message["type"] == "ai" and str(message["content"]).strip():
+            return str(message["content"])
+    return "the workflow is completed"
+
+
+def _status(run: Run, *, waiting: bool) -> Status:
+    if run.status == "completed":
+        return "COMPLETED"
+    if run.status in ("failed", "cancelled"):
+        return "ERROR"
+    return "AWAITING_HUMAN" if waiting else "PENDING"
+
+
+def _message(run: Run, status: Status, state: Mapping[str, Any]) -> str:
+    match status:
+        case "COMPLETED":
+            return said_last(state)
+        case "ERROR" if run.error is not None:
+            return str(run.error["message"])
+        case "ERROR":
+            return f"the run was {run.status}"
+        case "AWAITING_HUMAN":
+            return f"a person's answer is awaited: see run {run.run_id}"
+        case "PENDING":
+            return f"the run goes on: follow run {run.run_id}"
