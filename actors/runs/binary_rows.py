@@ -115,3 +115,7 @@ def row(encoders_: Sequence[Encoder], values: Iterable[Any]) -> Cells:
 def array(oid: int, cells: Sequence[bytes]) -> bytes:
     """These cells of one column as a one-dimensional array."""
     return _array_header(1, 1, oid, len(cells), 1) + b"".join(cells)
+
+
+def text_array(values: Sequence[str]) -> bytes:
+    return array(25, [text(value) for value in values])

@@ -14,14 +14,19 @@ INLINE_CHARACTERS = 256
 # Two savers that open an empty database at once make the tables one after the other.
 _LOCK = 0x68797276
 
+# All tables and the index are there: nothing is to be made, and the right to make it is not needed.
+READY = "SELECT count(*) = 4 FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL"
+NAMES = ["run_checkpoints", "run_checkpoint_blobs", "run_checkpoint_writes", "ix_run_checkpoints_run"]
+
+# Texts compare by their bytes, as LangGraph compares them.
 DDL = f"""
 SELECT pg_advisory_xact_lock({_LOCK});
 CREATE TABLE IF NOT EXISTS run_checkpoints (
-    thread_id text NOT NULL,
-    checkpoint_ns text NOT NULL,
-    checkpoint_id text NOT NULL,
-    parent_id text,
-    run_id text,
+    thread_id text COLLATE "C" NOT NULL,
+    checkpoint_ns text COLLATE "C" NOT NULL,
+    checkpoint_id text COLLATE "C" NOT NULL,
+    parent_id text COLLATE "C",
+    run_id text COLLATE "C",
     kind text NOT NULL,
     checkpoint bytea NOT NULL,
     metadata jsonb NOT NULL,
@@ -29,22 +34,22 @@ CREATE TABLE IF NOT EXISTS run_checkpoints (
 );
 CREATE INDEX IF NOT EXISTS ix_run_checkpoints_run ON run_checkpoints (run_id) WHERE run_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS run_checkpoint_blobs (
-    thread_id text NOT NULL,
-    checkpoint_ns text NOT NULL,
-    channel text NOT NULL,
-    version text NOT NULL,
+    thread_id text COLLATE "C" NOT NULL,
+    checkpoint_ns text COLLATE "C" NOT NULL,
+    channel text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     value bytea NOT NULL,
     PRIMARY KEY (thread_id, checkpoint_ns, channel, version)
 );
 CREATE TABLE IF NOT EXISTS run_checkpoint_writes (
-    thread_id text NOT NULL,
-    checkpoint_ns text NOT NULL,
-    checkpoint_id text NOT NULL,
-    task_id text NOT NULL,
+    thread_id text COLLATE "C" NOT NULL,
+    checkpoint_ns text COLLATE "C" NOT NULL,
+    checkpoint_id text COLLATE "C" NOT NULL,
+    task_id text COLLATE "C" NOT NULL,
     idx integer NOT NULL,
-    task_path text NOT NULL,
-    channel text NOT NULL,
+    task_path text COLLATE "C" NOT NULL,
+    channel text COLLATE "C" NOT NULL,
     kind text NOT NULL,
     value bytea NOT NULL,
     PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
@@ -72,9 +77,9 @@ _WRITE_TYPES = ("text", "text", "text", "text", "int4", "text", "text", "text", 
 WRITES = Table("run_checkpoint_writes", _WRITE_COLUMNS, _WRITE_TYPES, _WRITE_KEY, "ignore")
 MARKS = Table("run_checkpoint_writes", _WRITE_COLUMNS, _WRITE_TYPES, _WRITE_KEY, "replace")
 
-# One statement reads everything of each chosen checkpoint; versions are matched on the Python side, which alone can
-# read the serialized checkpoint.
-SELECT = """
+# One statement reads everything of each chosen checkpoint but its blobs; versions are matched on the Python side, which
+# alone can read the serialized checkpoint.
+_SELECT = """
 SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_id, c.kind, c.checkpoint, c.metadata,
     w.tasks, w.channels, w.kinds, w.written
 FROM run_checkpoints c
@@ -87,9 +92,18 @@ LEFT JOIN LATERAL (
     WHERE (thread_id, checkpoint_ns, checkpoint_id) = (c.thread_id, c.checkpoint_ns, c.checkpoint_id)
 ) w ON true
 """
+LATEST = (_SELECT + "WHERE c.thread_id = $1 AND c.checkpoint_ns = $2 ORDER BY c.checkpoint_id DESC LIMIT 1").encode()
+EXACT = (_SELECT + "WHERE c.thread_id = $1 AND c.checkpoint_ns = $2 AND c.checkpoint_id = $3").encode()
 
-SELECT_BLOBS = """
+
+def page(conditions: str, size: int) -> bytes:
+    """So many of those that fulfil the conditions, newest first."""
+    order = "ORDER BY c.checkpoint_id DESC, c.thread_id, c.checkpoint_ns"
+    return f"{_SELECT}WHERE {conditions} {order} LIMIT {size}".encode()
+
+
+SELECT_BLOBS = b"""
 SELECT b.thread_id, b.checkpoint_ns, b.channel, b.version, b.kind, b.value
-FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS wanted(thread_id, checkpoint_ns, channel, version)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted(thread_id, checkpoint_ns, channel, version)
 JOIN run_checkpoint_blobs b USING (thread_id, checkpoint_ns, channel, version)
 """

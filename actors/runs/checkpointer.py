@@ -5,21 +5,26 @@ It holds for any LangGraph graph: nested graphs, parallel branches, interrupts, 
 
     async with GroupCommitSaver.open(database_url) as saver:
         graph = builder.compile(checkpointer=saver)
+        await graph.ainvoke(state, {"configurable": {"thread_id": "1"}}, durability="sync")
+
+With `durability="sync"` a step goes on only when the one before it is on disk; LangGraph's own default, `async`, runs
+one step ahead.
 """
 
 from __future__ import annotations
 
-import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableSequence, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 import orjson
+import psycopg
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -28,25 +33,33 @@ from langgraph.checkpoint.base import (
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import make_url
 
+from actors.errors import RunTooLargeError
+from actors.runs import binary_rows
+from actors.runs.binary_rows import NULL, Cells
+from actors.runs.checkpoint_reads import CheckpointReads, Conditions, config_of
 from actors.runs.checkpoint_tables import (
     BLOBS,
     CHECKPOINTS,
     DDL,
     INLINE_CHARACTERS,
     MARKS,
-    SELECT,
-    SELECT_BLOBS,
+    NAMES,
+    READY,
     WRITES,
 )
-from actors.runs.group_commit import GroupCommit, Guard, Rows
-from storage.engine import driver_url
+from actors.runs.checkpoint_upkeep import Upkeep
+from actors.runs.group_commit import GroupCommit, Guard, Row, Rows, Table
+from actors.runs.pipeline import conninfo_of
+from actors.runs.queries import Queries
+from actors.runs.threaded_saver import ThreadedSaver
+from storage.errors import DatabaseUnavailableError
 
-T = TypeVar("T")
-_BlobKey = tuple[str, str, str, str]  # thread, namespace, channel, version
+# Both stand in the key of every table, and PostgreSQL indexes no more than 2,704 bytes of a row.
+_KEY_BYTES = 2000
+# Of one checkpoint or one task's writes. PostgreSQL itself takes less than 1 GB in a message.
+_WRITE_BYTES = 512 * 1024 * 1024
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 class Companion(Protocol):
@@ -60,7 +73,7 @@ class Companion(Protocol):
     def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows: ...
 
 
-class GroupCommitSaver(BaseCheckpointSaver[str]):
+class GroupCommitSaver(ThreadedSaver):
     """The whole `BaseCheckpointSaver` contract, the extended part (copy, prune, delete for runs) too.
 
     One per process and database. The synchronous methods are for other threads than the one whose loop opened it.
@@ -69,7 +82,8 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
     def __init__(
         self,
         writer: GroupCommit,
-        readers: AsyncConnectionPool[Any],
+        readers: Queries,
+        upkeep: Queries,
         *,
         serde: SerializerProtocol | None = None,
         companion: Companion | None = None,
@@ -77,8 +91,8 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self.writer = writer
         self._companion = companion
-        self._readers = readers
-        self._loop = asyncio.get_running_loop()
+        self._reads = CheckpointReads(readers, lambda: self.serde)
+        self._upkeep = Upkeep(upkeep, lambda: self.serde, self.aget_tuple)
 
     @classmethod
     @asynccontextmanager
@@ -88,27 +102,25 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         *,
         serde: SerializerProtocol | None = None,
         guard: Guard | None = None,
-        readers: int = 4,
+        readers: int = 2,
         companion: Companion | None = None,
         committed: Callable[[Rows], None] | None = None,
     ) -> AsyncIterator[Self]:
         """A saver on this database, its tables made where they are missing; closed, and drained, with the block.
 
-        `guard` and `committed` are the writer's (see `GroupCommit`).
+        It holds up to `readers` + 2 connections. `guard` and `committed` are the writer's (see `GroupCommit`). Raises
+        `DatabaseUnavailableError`.
         """
-        url = make_url(driver_url(database_url)).set(drivername="postgresql")
-        conninfo = url.render_as_string(hide_password=False)
-        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            conninfo, min_size=1, max_size=readers, open=False, kwargs={"autocommit": True}
-        )
-        async with pool:
-            async with pool.connection() as connection:
-                await connection.execute(DDL)
-            writer = GroupCommit(conninfo, guard=guard, committed=committed)
-            try:
-                yield cls(writer, pool, serde=serde, companion=companion)
-            finally:
-                await writer.close()
+        conninfo = conninfo_of(database_url)
+        await _make_tables(conninfo)
+        writer = GroupCommit(conninfo, guard=guard, committed=committed)
+        reading, upkeep = Queries(conninfo, connections=readers), Queries(conninfo, connections=1)
+        try:
+            yield cls(writer, reading, upkeep, serde=serde, companion=companion)
+        finally:
+            await writer.close()
+            await reading.close()
+            await upkeep.close()
 
     # Writing
 
@@ -120,48 +132,68 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         thread_id, namespace = _thread(config), _namespace(config)
-        rows: list[tuple[Any, tuple[Any, ...]]] = []
+        place = _place(thread_id, namespace)
+        rows: list[tuple[Table, Row]] = []
         inlined: dict[str, Any] = {}
         for channel, value in checkpoint["channel_values"].items():
             if _is_plain(value):
                 inlined[channel] = value
             elif channel in new_versions:
-                kind, data = self.serde.dumps_typed(value)
-                rows.append((BLOBS, (thread_id, namespace, channel, str(new_versions[channel]), kind, data)))
-        kind, data = self.serde.dumps_typed({**checkpoint, "channel_values": inlined})
+                version = binary_rows.text(str(new_versions[channel]))
+                rows.append((BLOBS, Cells((*place, binary_rows.text(channel), version, *self._dumped(value)))))
         described = get_serializable_checkpoint_metadata(config, metadata)
         row = (
-            thread_id, namespace, checkpoint["id"], get_checkpoint_id(config), described.get("run_id"), kind, data,
-            Jsonb(described, dumps=_dumps),
-        )  # fmt: skip
-        along = () if self._companion is None else self._companion.with_checkpoint(config, metadata)
-        await self.writer.write([*rows, (CHECKPOINTS, row), *along])
-        return _config(thread_id, namespace, checkpoint["id"])
+            *place,
+            binary_rows.text(checkpoint["id"]),
+            _optional(get_checkpoint_id(config)),
+            _optional(described.get("run_id")),
+            *self._dumped({**checkpoint, "channel_values": inlined}),
+            binary_rows.jsonb(_dumps(described)),
+        )
+        rows.append((CHECKPOINTS, Cells(row)))
+        if self._companion is not None:
+            rows.extend(self._companion.with_checkpoint(config, metadata))
+        await self._write(thread_id, rows)
+        return config_of(thread_id, namespace, checkpoint["id"])
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        prefix = (_thread(config), _namespace(config), config["configurable"]["checkpoint_id"], task_id)
-        rows: list[tuple[Any, tuple[Any, ...]]] = []
+        thread_id = _thread(config)
+        place = _place(thread_id, _namespace(config))
+        checkpoint_id, task = binary_rows.text(config["configurable"]["checkpoint_id"]), binary_rows.text(task_id)
+        path = binary_rows.text(task_path)
+        rows: list[tuple[Table, Row]] = []
         for position, (channel, value) in enumerate(writes):
             index = WRITES_IDX_MAP.get(channel, position)
-            kind, data = self.serde.dumps_typed(value)
-            rows.append((WRITES if index >= 0 else MARKS, (*prefix, index, task_path, channel, kind, data)))
+            row = (
+                *place, checkpoint_id, task, binary_rows.integer(index), path, binary_rows.text(channel),
+                *self._dumped(value),
+            )  # fmt: skip
+            rows.append((WRITES if index >= 0 else MARKS, Cells(row)))
         if self._companion is not None:
             rows.extend(self._companion.with_writes(config, writes, task_id))
         if rows:
-            await self.writer.write(rows)
+            await self._write(thread_id, rows)
+
+    async def _write(self, thread_id: str, rows: Rows) -> None:
+        size = sum([len(row[-1]) for table, row in rows if type(row) is Cells])
+        if size > _WRITE_BYTES:
+            raise RunTooLargeError(
+                f"a step of thread {thread_id[:40]!r} has {size:,} bytes of state to keep, of at most "
+                f"{_WRITE_BYTES:,}; store large content as a blob and keep its id in the state",
+                subject=thread_id[:100],
+            )
+        await self.writer.write(rows)
+
+    def _dumped(self, value: Any) -> tuple[bytes, bytes]:
+        kind, data = self.serde.dumps_typed(value)
+        return binary_rows.text(kind), binary_rows.data(data)
 
     # Reading
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        conditions = "WHERE thread_id = %s AND checkpoint_ns = %s"
-        parameters: list[Any] = [_thread(config), _namespace(config)]
-        if checkpoint_id := get_checkpoint_id(config):
-            conditions += " AND checkpoint_id = %s"
-            parameters.append(checkpoint_id)
-        found = await self._select(f"{conditions} ORDER BY checkpoint_id DESC LIMIT 1", parameters)
-        return found[0] if found else None
+        return await self._reads.one(_thread(config), _namespace(config), get_checkpoint_id(config))
 
     async def alist(
         self,
@@ -171,219 +203,60 @@ class GroupCommitSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
-        conditions = ["true"]
-        parameters: MutableSequence[Any] = []
+        conditions = Conditions()
         if config is not None:
-            conditions.append("thread_id = %s")
-            parameters.append(_thread(config))
+            conditions.add("c.thread_id = {}", _thread(config).encode())
             if (namespace := config["configurable"].get("checkpoint_ns")) is not None:
-                conditions.append("checkpoint_ns = %s")
-                parameters.append(namespace)
+                conditions.add("c.checkpoint_ns = {}", str(namespace).encode())
             if checkpoint_id := get_checkpoint_id(config):
-                conditions.append("checkpoint_id = %s")
-                parameters.append(checkpoint_id)
+                conditions.add("c.checkpoint_id = {}", checkpoint_id.encode())
         if filter:
-            conditions.append("metadata @> %s")
-            parameters.append(Jsonb(filter, dumps=_dumps))
+            conditions.add("c.metadata @> {}::jsonb", b"\x01" + _dumps(filter))
         if before is not None and (before_id := get_checkpoint_id(before)):
-            conditions.append("checkpoint_id < %s")
-            parameters.append(before_id)
-        tail = "WHERE " + " AND ".join(conditions) + " ORDER BY checkpoint_id DESC, thread_id, checkpoint_ns"
-        if limit is not None:
-            tail += " LIMIT %s"
-            parameters.append(limit)
-        for found in await self._select(tail, parameters):
+            conditions.add("c.checkpoint_id < {}", before_id.encode())
+        async for found in self._reads.newest_first(conditions, limit):
             yield found
-
-    async def _select(self, tail: str, parameters: Sequence[Any]) -> list[CheckpointTuple]:
-        async with self._readers.connection() as connection:
-            cursor = await connection.execute((SELECT + tail).encode(), parameters, binary=True)
-            rows = await cursor.fetchall()
-            checkpoints = [self.serde.loads_typed((row[4], row[5])) for row in rows]
-            wanted: list[_BlobKey] = [
-                (row[0], row[1], channel, str(version))
-                for row, checkpoint in zip(rows, checkpoints, strict=True)
-                for channel, version in checkpoint["channel_versions"].items()
-                if channel not in checkpoint["channel_values"]
-            ]
-            blobs: dict[_BlobKey, tuple[str, bytes]] = {}
-            if wanted:
-                columns = [list(column) for column in zip(*set(wanted), strict=True)]
-                cursor = await connection.execute(SELECT_BLOBS.encode(), columns, binary=True)
-                blobs = {row[:4]: (row[4], row[5]) for row in await cursor.fetchall()}
-        return [self._tuple(row, checkpoint, blobs) for row, checkpoint in zip(rows, checkpoints, strict=True)]
-
-    def _tuple(
-        self, row: Sequence[Any], checkpoint: Checkpoint, blobs: dict[_BlobKey, tuple[str, bytes]]
-    ) -> CheckpointTuple:
-        thread_id, namespace, checkpoint_id, parent_id, _, _, metadata, tasks, channels, kinds, values = row
-        for channel, version in checkpoint["channel_versions"].items():
-            stored = blobs.get((thread_id, namespace, channel, str(version)))
-            if stored is not None and channel not in checkpoint["channel_values"]:
-                checkpoint["channel_values"][channel] = self.serde.loads_typed(stored)
-        writes = zip(tasks or (), channels or (), kinds or (), values or (), strict=True)
-        return CheckpointTuple(
-            config=_config(thread_id, namespace, checkpoint_id),
-            checkpoint=checkpoint,
-            metadata=metadata,
-            parent_config=_config(thread_id, namespace, parent_id) if parent_id else None,
-            pending_writes=[
-                (task, channel, self.serde.loads_typed((kind, value))) for task, channel, kind, value in writes
-            ],
-        )
 
     # Removing and copying
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._delete_threads([thread_id])
-
-    async def _delete_threads(self, thread_ids: Sequence[str]) -> None:
-        async with self._readers.connection() as connection, connection.transaction():
-            for table in ("run_checkpoints", "run_checkpoint_blobs", "run_checkpoint_writes"):
-                await connection.execute(
-                    f"DELETE FROM {table} WHERE thread_id = ANY(%s)".encode(),  # noqa: S608 - our own constants
-                    [list(thread_ids)],
-                )
+        await self._upkeep.delete_threads([str(thread_id)])
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        async with self._readers.connection() as connection, connection.transaction():
-            await connection.execute(
-                "WITH gone AS (DELETE FROM run_checkpoints WHERE run_id = ANY(%s) "
-                "RETURNING thread_id, checkpoint_ns, checkpoint_id) "
-                "DELETE FROM run_checkpoint_writes w USING gone g WHERE w.thread_id = g.thread_id "
-                "AND w.checkpoint_ns = g.checkpoint_ns AND w.checkpoint_id = g.checkpoint_id",
-                [list(run_ids)],
-            )
-            # Blobs are shared between checkpoints; a thread's go with its last one.
-            await connection.execute(
-                "DELETE FROM run_checkpoint_blobs b WHERE NOT EXISTS (SELECT FROM run_checkpoints c "
-                "WHERE c.thread_id = b.thread_id AND c.checkpoint_ns = b.checkpoint_ns)"
-            )
+        await self._upkeep.delete_for_runs([str(run_id) for run_id in run_ids])
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        async with self._readers.connection() as connection, connection.transaction():
-            for table in (CHECKPOINTS, BLOBS, WRITES):
-                rest = ", ".join(table.columns[1:])
-                await connection.execute(
-                    f"INSERT INTO {table.name} (thread_id, {rest}) SELECT %s, {rest} FROM {table.name} "  # noqa: S608 - our own constants
-                    "WHERE thread_id = %s ON CONFLICT DO NOTHING".encode(),
-                    [target_thread_id, source_thread_id],
-                )
+        await self._upkeep.copy_thread(str(source_thread_id), str(target_thread_id))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Keep each namespace's newest checkpoint and what it is rebuilt from; with `delete`, nothing."""
+        if isinstance(thread_ids, str):
+            raise TypeError("thread_ids is a sequence of thread ids, not one of them")
+        threads = [str(thread_id) for thread_id in thread_ids]
         if strategy == "delete":
-            await self._delete_threads(thread_ids)
-            return
-        if strategy != "keep_latest":
+            await self._upkeep.delete_threads(threads)
+        elif strategy == "keep_latest":
+            for thread_id in threads:
+                await self._upkeep.keep_latest(thread_id)
+        else:
             raise ValueError(f"unknown pruning strategy {strategy!r}: keep_latest or delete")
-        for thread_id in thread_ids:
-            await self._keep_latest(thread_id)
-
-    async def _keep_latest(self, thread_id: str) -> None:
-        """Keep each namespace's newest checkpoint and what its channels are rebuilt from."""
-        async with self._readers.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT DISTINCT checkpoint_ns FROM run_checkpoints WHERE thread_id = %s", [thread_id]
-            )
-            namespaces = [row[0] for row in await cursor.fetchall()]
-        for namespace in namespaces:
-            kept = await self._kept(thread_id, namespace)
-            keep_ids = [found.checkpoint["id"] for found in kept]
-            versions = {(c, str(v)) for found in kept for c, v in found.checkpoint["channel_versions"].items()}
-            async with self._readers.connection() as connection, connection.transaction():
-                for table in ("run_checkpoints", "run_checkpoint_writes"):
-                    await connection.execute(
-                        # Only what is older: a checkpoint written meanwhile stays.
-                        f"DELETE FROM {table} WHERE thread_id = %s AND checkpoint_ns = %s "  # noqa: S608 - our own constants
-                        "AND checkpoint_id < %s AND checkpoint_id <> ALL(%s)".encode(),
-                        [thread_id, namespace, keep_ids[0], keep_ids],
-                    )
-                await connection.execute(
-                    "DELETE FROM run_checkpoint_blobs b WHERE thread_id = %s AND checkpoint_ns = %s "
-                    "AND version <= (SELECT max(k.version) FROM unnest(%s::text[], %s::text[]) k(channel, version) "
-                    "WHERE k.channel = b.channel) "
-                    "AND (channel, version) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))",
-                    [thread_id, namespace, *2 * [[c for c, _ in versions], [v for _, v in versions]]],
-                )
-
-    async def _kept(self, thread_id: str, namespace: str) -> list[CheckpointTuple]:
-        """The newest checkpoint, then every ancestor that a channel without a stored value is rebuilt from."""
-        latest = await self.aget_tuple({"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace}})
-        if latest is None:
-            return []
-        kept = [latest]
-        # A delta channel has a version and no value: its value is an ancestor's snapshot and the writes since.
-        missing = set(latest.checkpoint["channel_versions"]) - set(latest.checkpoint["channel_values"])
-        missing = {channel for channel in missing if "counters_since_delta_snapshot" in (latest.metadata or {})
-                   and channel in latest.metadata["counters_since_delta_snapshot"]}  # fmt: skip
-        current = latest
-        while missing and current.parent_config is not None:
-            parent = await self.aget_tuple(current.parent_config)
-            if parent is None:
-                break
-            kept.append(parent)
-            missing -= set(parent.checkpoint["channel_values"])
-            current = parent
-        return kept
-
-    # From other threads
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._await(self.aget_tuple(config))
-
-    def list(
-        self,
-        config: RunnableConfig | None,
-        *,
-        filter: dict[str, Any] | None = None,  # noqa: A002 - the contract's name
-        before: RunnableConfig | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CheckpointTuple]:
-        async def gathered() -> Sequence[CheckpointTuple]:
-            return [found async for found in self.alist(config, filter=filter, before=before, limit=limit)]
-
-        yield from self._await(gathered())
-
-    def put(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return self._await(self.aput(config, checkpoint, metadata, new_versions))
-
-    def put_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        self._await(self.aput_writes(config, writes, task_id, task_path))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._await(self.adelete_thread(thread_id))
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._await(self.adelete_for_runs(run_ids))
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._await(self.acopy_thread(source_thread_id, target_thread_id))
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._await(self.aprune(thread_ids, strategy=strategy))
-
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is self._loop:
-            work.close()
-            raise asyncio.InvalidStateError("this saver's loop runs here: await the a… method instead")
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002 - the contract's signature
         """Versions sort as text; the random part keeps two forks of one parent apart."""
         number = 0 if current is None else int(str(current).split(".", 1)[0])
-        return f"{number + 1:032}.{random.random():016}"  # noqa: S311 - not a secret
+        return f"{number + 1:010}.{random.getrandbits(64):016x}"
+
+
+async def _make_tables(conninfo: str) -> None:
+    try:
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            ready = await (await connection.execute(READY, [NAMES])).fetchone()
+            if ready is not None and not ready[0]:
+                await connection.execute(DDL)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(
+            f"PostgreSQL does not answer ({str(error).strip()}); check the database URL and that the server runs"
+        ) from error
 
 
 def _thread(config: RunnableConfig) -> str:
@@ -394,8 +267,19 @@ def _namespace(config: RunnableConfig) -> str:
     return str(config["configurable"].get("checkpoint_ns", ""))
 
 
-def _config(thread_id: str, namespace: str, checkpoint_id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+def _place(thread_id: str, namespace: str) -> tuple[bytes, bytes]:
+    place = binary_rows.text(thread_id), binary_rows.text(namespace)
+    if len(place[0]) + len(place[1]) > _KEY_BYTES:
+        raise RunTooLargeError(
+            f"the thread id ({thread_id[:40]!r}…) and the namespace of the nested graph take more than {_KEY_BYTES} "
+            "bytes; use a shorter thread id, or nest less deep",
+            subject=thread_id[:100],
+        )
+    return place
+
+
+def _optional(value: Any) -> bytes:
+    return NULL if value is None else binary_rows.text(str(value))
 
 
 def _is_plain(value: Any) -> bool:
@@ -405,5 +289,10 @@ def _is_plain(value: Any) -> bool:
 
 
 def _dumps(value: Any) -> bytes:
-    # PostgreSQL's jsonb has no NUL character; what JSON cannot say is kept as its text.
-    return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).replace(b"\\u0000", b"")
+    """JSON that PostgreSQL takes: its jsonb has no NUL character; what JSON cannot say is kept as its text."""
+    try:
+        dumped = orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Integers beyond 64 bits, halves of surrogate pairs, nesting deeper than orjson goes.
+        dumped = json.dumps(value, default=repr, skipkeys=True, ensure_ascii=False).encode("utf-8", "replace")
+    return _NUL.sub(rb"\1", dumped) if b"\\u0000" in dumped else dumped

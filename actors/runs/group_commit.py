@@ -86,7 +86,8 @@ class Guard:
         return parts[0] + b"".join(chain.from_iterable(zip(literals, parts[1:], strict=True))), ()
 
 
-Rows = Sequence[tuple[Table, Sequence[Any]]]
+Row = Sequence[Any]  # values in the columns' order, or `Cells`
+Rows = Sequence[tuple[Table, Row]]
 
 
 @dataclass(slots=True)

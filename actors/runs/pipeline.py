@@ -15,9 +15,12 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
+from sqlalchemy import make_url
 
+from storage.engine import driver_url
 from storage.errors import DatabaseUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -34,6 +37,15 @@ Answer = list[list[tuple[Any, ...]]]  # the rows of each of a unit's statements
 # Whatever else a server says is about the statement, and stands.
 _PASSING_CLASSES = ("08", "40", "53", "57")
 _PASSING_CODES = ("25006", "26000", "55P03", "58030")
+
+
+def conninfo_of(database_url: str) -> str:
+    """What libpq is told for this URL: any that SQLAlchemy takes, or libpq's own `key=value` form as it is."""
+    if "://" not in database_url:
+        return database_url
+    url = make_url(driver_url(database_url))
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    return make_conninfo(**arguments)
 
 
 class Pipeline:
