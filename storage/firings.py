@@ -76,19 +76,21 @@ async def add(
 ) -> int:
     """One firing for each due time, those of `fired` to be run; answers how many were new.
 
-    `left_out_since`: due times from then on were too many to be listed; the earliest skipped firing says so.
+    `left_out_since`: the due times from then to the first of these were too many for a row each; one row tells of all.
     """
     moment = now()
+    told: dict[datetime, dict[str, Any] | None] = dict.fromkeys(skipped)
+    if left_out_since is not None:
+        told[left_out_since] = {"skipped_until": min([*fired, *skipped]).isoformat()}
     common = {"schedule": schedule, "by_hand": False, "attempt": 0, "created_at": moment}
-    first = min([*fired, *skipped], default=None)
-    rows = [
-        {
-            **common, "due_at": at, "not_before": at, "state": state, "ended_at": ended_at,
-            "outcome": {"left_out_since": left_out_since.isoformat()} if left_out_since and at == first else None,
-        }
-        for state, ended_at, dues in (("pending", None, fired), ("skipped", moment, skipped))
-        for at in dues
-    ]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {**common, "due_at": at, "not_before": at, "state": "pending", "ended_at": None, "outcome": None}
+        for at in fired
+    ]
+    rows += [
+        {**common, "due_at": at, "not_before": at, "state": "skipped", "ended_at": moment, "outcome": outcome}
+        for at, outcome in told.items()
+    ]
     if not rows:
         return 0
     statement = insert(Firing).values(rows).on_conflict_do_nothing().returning(Firing.due_at)
@@ -185,9 +187,14 @@ async def _next(session: AsyncSession, schedule: Schedule, moment: datetime) -> 
     if not candidates:
         return None
     # Not while a scheduler that was cut off holds it (`hold`): its unit of work ends first.
+    # Looked at again under the lock, for its scheduler may have renewed its lease, or ended it, meanwhile.
+    free = or_(
+        and_(Firing.state == "pending", Firing.not_before <= moment),
+        and_(Firing.state == "running", Firing.lease_until < moment),
+    )
     query = (
         select(Firing)
-        .where(Firing.schedule == schedule.name, Firing.due_at == candidates[0], Firing.state.in_(UNFINISHED))
+        .where(Firing.schedule == schedule.name, Firing.due_at == candidates[0], free)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
@@ -204,7 +211,7 @@ async def renew(session: AsyncSession, claim: Claim, *, lease_s: float) -> bool:
 async def hold(session: AsyncSession, claim: Claim) -> None:
     """The firing stays this claim's until the unit of work ends: what it writes there is written by one scheduler.
 
-    Raises `ConflictError` where another has taken it over. The lock lets `renew` and `end` pass, but no `claim`.
+    Raises `ConflictError` where another has taken it over. The lock lets `renew`, `complete` and `fail` pass, no `claim`.
     """
     query = select(Firing.due_at).where(*_ours(claim)).with_for_update(key_share=True, read=True)
     if (await session.execute(query)).scalar_one_or_none() is None:

@@ -42,6 +42,11 @@ async def fail_always(work: Work) -> dict[str, Any]:
     raise RuntimeError("no way")
 
 
+async def doze(work: Work) -> dict[str, Any]:
+    await asyncio.sleep(3)
+    return await note(work)
+
+
 async def hang(work: Work) -> dict[str, Any]:
     await asyncio.Event().wait()
     raise AssertionError

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 
 from actors.errors import CutOffError
 from actors.schedules.task import Periodic, Work
-from actors.schedules.timing import Rule
+from actors.schedules.timing import LISTED, Rule
 from storage import firings, schedules
 from storage.clock import now
 from storage.engine import Database
@@ -21,6 +21,7 @@ from storage.settings import StorageSettings
 from tests.actors.schedules.periodic import (
     by_hand,
     done,
+    doze,
     eventually,
     fail_always,
     fail_twice,
@@ -78,6 +79,29 @@ async def test_missed_firings_are_skipped_by_policy_and_the_record_says_so(
     assert states == Counter({"completed": count, "skipped": 5 - count}) - Counter()
     async with database.read() as session:
         assert (await schedules.get(session, "note")).next_due > await schedules.clock(session)
+
+
+async def test_after_a_long_absence_one_row_tells_of_all_that_were_too_many(
+    database: Database, storage: StorageSettings
+) -> None:
+    periodic = noting(Rule(every_s=1), "latest")
+    await known(database, *periodic, due_ago=timedelta(days=300))
+    async with running(setup(storage, *periodic)):
+        rows = await eventually(database, "note", lambda found: any(each.state == "completed" for each in found))
+    *_, first_listed, summary = rows
+    assert summary.outcome == {"skipped_until": first_listed.due_at.astimezone(UTC).isoformat()}
+    assert (summary.state, first_listed.state) == ("skipped", "skipped")
+    assert LISTED <= len(rows) <= LISTED + 10
+    assert first_listed.due_at - summary.due_at > timedelta(days=299)
+
+
+async def test_a_lease_that_is_renewed_keeps_others_away(database: Database, storage: StorageSettings) -> None:
+    slow = Periodic(name="job", task=doze, rule=Rule(every_s=3600))
+    await known(database, slow)
+    await by_hand(database, "job")
+    async with running(*[setup(storage, slow, lease_s=1.0)] * 3):  # the work takes three leases
+        (row,) = await eventually(database, "job", lambda found: found[0].state == "completed")
+    assert (row.attempt, len(await done(database))) == (1, 1)
 
 
 async def test_due_times_that_come_while_the_work_is_still_busy_do_not_pile_up(
