@@ -12,8 +12,8 @@ from langgraph.graph.state import CompiledStateGraph
 from pydantic import TypeAdapter
 
 from actors.agents import graph
-from actors.agents.agent import Workshop
 from actors.agents.definition import Payload, WorkflowDefinition
+from actors.agents.node_step import Workshop
 from actors.agents.validation import Known, check, known_among
 from actors.agents.workflow_runs import WorkflowOutcome, check_input, said_last
 from actors.agents.workflow_state import WorkflowState, begun, final_state

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from actors.agents import graph
-from actors.agents.agent import Workshop
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.deps import ToolContext
 from actors.agents.llms.catalogue import LLMCatalogue
+from actors.agents.node_step import Workshop
 from actors.agents.search.base import Found, Search
 from actors.agents.search.registry import open_search
 from actors.agents.tools.registry import TOOLS

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
-import jsonschema
-import jsonschema.protocols
-import jsonschema.validators
+import jsonschema_rs
 import orjson
-import referencing
 
 from actors.agents.documents import MAX_DEPTH, depth_of
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _FAULTS_NAMED = 5
-# References out of a schema are refused when it is saved; here none is ever fetched.
-_NO_REGISTRY: referencing.Registry[Any] = referencing.Registry()
 
 
 def instructions(schema: Any) -> str:
     """What a model is told so that its answer satisfies the schema."""
-    return (
-        "Give your final answer as one JSON value, with no other text, that satisfies this JSON Schema:\n"
-        + orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode()
+    return "Give your final answer as one JSON value, with no other text, that satisfies this JSON Schema:\n" + written(
+        schema
     )
+
+
+def written(value: Any) -> str:
+    """The value as JSON that a model or a person reads."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
 
 
 def parsed(text: str) -> Any:
@@ -45,12 +46,27 @@ def parsed(text: str) -> Any:
 
 
 def violations(value: Any, schema: Any) -> list[str]:
-    """What of the schema the value does not satisfy, each with its JSON path; none where it does."""
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    validator: jsonschema.protocols.Validator = kind(schema, registry=_NO_REGISTRY)
-    found = []
-    for error in validator.iter_errors(value):
-        found.append(f"{error.json_path}: {error.message[:300]}")
-        if len(found) == _FAULTS_NAMED:
-            break
-    return found
+    """What of the schema the value does not satisfy, each with its JSON path, some at most; none where it does."""
+    errors = itertools.islice(_validator(schema).iter_errors(value), _FAULTS_NAMED)
+    return [f"{_path(error.instance_path)}: {error.message[:300]}" for error in errors]
+
+
+def schema_fault(schema: Any) -> str | None:
+    """Why this is no JSON Schema that can be held against anything, or `None`."""
+    try:
+        _validator(schema)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:
+        # Its first line; what follows shows the schema again.
+        reason = str(error).partition("\n")[0]
+        place = _path(error.instance_path) if isinstance(error, jsonschema_rs.ValidationError) else "$"
+        return f"is no JSON Schema: {reason[:300]} (at {place})"
+    return None
+
+
+def _validator(schema: Any) -> jsonschema_rs.Validator:
+    """Schemas are strangers': patterns in linear time, cycles ended, and no reference out of the schema followed."""
+    return jsonschema_rs.validator_for(schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True)
+
+
+def _path(parts: Sequence[str | int]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)

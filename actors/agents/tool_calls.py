@@ -69,7 +69,7 @@ def screened(message: AIMessage, tools: Mapping[str, Tool[Any]], signals: Sequen
     signal: str | None = None
     for call in message.tool_calls:
         signals_on = call["name"] == SIGNAL_TOOL and bool(signals)
-        wrong = _signal_fault(call, signals) if signals_on else _fault(call, tools)
+        wrong = _signal_fault(call, signals) if signals_on else fault_of(call, tools)
         if wrong is not None:
             faults.append(wrong)
             replies.append(reply(call, wrong, node_id, error=True))
@@ -90,7 +90,8 @@ def _signal_fault(call: ToolCall, signals: Sequence[str]) -> str | None:
     return None if call["args"].get("signal") in signals else f"`signal` must be one of {', '.join(signals)}"
 
 
-def _fault(call: ToolCall, tools: Mapping[str, Tool[Any]]) -> str | None:
+def fault_of(call: ToolCall, tools: Mapping[str, Tool[Any]]) -> str | None:
+    """Why the call cannot be made, as its model is told, or `None`."""
     tool = tools.get(call["name"])
     if tool is None:
         usable = f"use one of: {', '.join(tools)}" if tools else "you have no tools"

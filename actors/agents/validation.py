@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import jsonschema
-import jsonschema.validators
 
 from actors.agents.conditions import OnRoutingSignal, OnScratchpad
 from actors.agents.definition import END, NO_LLM, AgentConfig, WorkflowDefinition
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.paths import Paths, loops
+from actors.agents.structured import schema_fault
 from actors.agents.templates import GIVEN, filler, placeholders
 from actors.errors import DefinitionFaultsError, UnknownLLMError
 
@@ -142,32 +139,8 @@ def _nodes(definition: WorkflowDefinition) -> Iterator[Fault]:
                 sentence = f"agent {agent.name!r} is not allowed to use {', '.join(map(repr, unseen))}"
                 yield Fault(f"{path}.review.tools", sentence, "unknown_tool")
         for name, schema in (("input_schema", node.input_schema), ("output_schema", node.output_schema)):
-            if schema is not None and (wrong := _schema_fault(schema)):
+            if schema is not None and (wrong := schema_fault(schema)):
                 yield Fault(f"{path}.{name}", wrong, "schema")
-
-
-def _schema_fault(schema: Any) -> str | None:
-    try:
-        jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return f"is no JSON Schema: {error.message[:300]} at {error.json_path}"
-    if remote := _remote_reference(schema):
-        return f"refers to {remote[:200]!r}; only references within the schema ('#/…') are followed"
-    return None
-
-
-def _remote_reference(schema: Any) -> str | None:
-    left = [schema]
-    while left:
-        part = left.pop()
-        if isinstance(part, dict):
-            for key in ("$ref", "$dynamicRef"):
-                if isinstance(part.get(key), str) and not part[key].startswith("#"):
-                    return str(part[key])
-            left += part.values()
-        elif isinstance(part, list):
-            left += part
-    return None
 
 
 def _edges(definition: WorkflowDefinition) -> Iterator[Fault]:

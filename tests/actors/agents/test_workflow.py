@@ -271,16 +271,23 @@ async def test_an_answer_beside_the_schema_is_repaired_once(bench: Bench) -> Non
     outcome = await run(bench, document)
     assert outcome.error is not None
     assert outcome.error["code"] == "schema_violation"
-    assert "'high' is not of type 'integer'" in outcome.message
+    assert '"high" is not of type "integer"' in outcome.message
 
 
 async def test_a_node_is_not_entered_with_a_scratchpad_that_lacks_what_it_needs(bench: Bench) -> None:
     document = payload(edge("a", "END"), nodes=[node("a", input_schema={"required": ["topic"]})])
-    outcome = await run(bench, document)
+    outcome = await run(bench, document, "about whales")
     assert outcome.error is not None
     assert outcome.error["code"] == "schema_violation"
-    assert bench.stub.calls == []
-    assert (await run(bench, document, initial_scratchpad={"topic": "x"})).status == "COMPLETED"
+    assert '"topic" is a required property' in outcome.message
+    assert len(bench.stub.calls) == 1
+    bench.stub.script.extend([completion('{"topic": "whales"}'), completion("done")])
+    outcome = await run(bench, document, "about whales")
+    assert (outcome.status, outcome.final_state["workflow_scratchpad"]) == ("COMPLETED", {"topic": "whales"})
+    assert "about whales" in bench.stub.calls[1].text
+    outcome = await run(bench, document, initial_scratchpad={"topic": "x"})
+    assert outcome.status == "COMPLETED"
+    assert len(bench.stub.calls) == 4
 
 
 async def test_a_scratchpad_past_its_limit_fails_the_step_that_would_fill_it(bench: Bench) -> None:

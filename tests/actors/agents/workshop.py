@@ -10,9 +10,9 @@ from typing import Any, cast
 import orjson
 from pydantic import BaseModel, Field, SecretStr
 
-from actors.agents.agent import Workshop
 from actors.agents.deps import ToolContext
 from actors.agents.llms.catalogue import LLMCatalogue
+from actors.agents.node_step import Workshop
 from actors.agents.tools.tool import Tool, ToolResult
 from actors.settings import LLMProviderSettings, LLMSettings
 from tests.stubs.openai import OpenAIStub
