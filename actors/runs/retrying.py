@@ -44,6 +44,8 @@ _NEEDS_PERSON = (
     actors_errors.MissingKeyError,
     actors_errors.MissingExtraError,
     actors_errors.LLMQuotaError,
+    actors_errors.ProviderKeyError,
+    actors_errors.ProviderQuotaError,
 )
 # Keys that are refused or gone, quotas that are used up: 402, 403 and 401.
 _PERSON_STATUSES = frozenset({401, 402, 403})

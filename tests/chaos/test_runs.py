@@ -1,0 +1,237 @@
+"""Runs on a real Ray cluster while its parts are killed. Whatever happens: every run ends, each effect is done once."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from actors.runs.actor import ensure_hosts, stop_hosts
+from actors.runs.kinds import RunSetup
+from actors.runs.service import Runs
+from actors.settings import ActorsSettings, RunSettings
+from cluster import embedded
+from cluster.embedded_postgres import EmbeddedPostgres
+from cluster.embedded_redis import EmbeddedRedis
+from storage.engine import Database
+from storage.migrations import schema
+from storage.settings import StorageSettings
+from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds
+from tests.conftest import RayCluster
+
+pytestmark = pytest.mark.cluster
+
+RUNS = 200
+
+
+@pytest.fixture(scope="module")
+def services() -> Iterator[Path]:
+    """A PostgreSQL and a Redis of this file's own, for they are killed."""
+    directory = Path(tempfile.mkdtemp(prefix="hyc", dir="/tmp"))
+    directory.chmod(0o755)
+    schema.upgrade(embedded.start_postgres(directory))
+    embedded.start_redis(directory)
+    yield directory
+    embedded.stop_redis(directory)
+    embedded.stop_postgres(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def setup(ray_cluster: RayCluster, services: Path) -> Iterator[RunSetup]:
+    setup = RunSetup(
+        storage=StorageSettings(
+            database_url=embedded.postgres(services).start(),
+            redis_url=embedded.redis(services).url,
+            data_dir=services,
+        ),
+        actors=ActorsSettings(runs=RunSettings(hosts=2)),
+        open_kinds=open_kinds,
+    )
+    yield setup
+    stop_hosts(setup)
+
+
+@pytest.fixture
+async def runs(setup: RunSetup) -> AsyncIterator[Runs]:
+    database = Database(setup.storage.database_url)
+    async with database.begin() as session:
+        await session.execute(text("DROP TABLE IF EXISTS chaos_ledger"))
+        await session.execute(text(MAKE_LEDGER))
+    runs = Runs(database, redis_url=setup.storage.redis_url)
+    yield runs
+    await runs.close()
+    await database.close()
+
+
+@pytest.fixture
+def receipts(services: Path) -> Path:
+    directory = Path(tempfile.mkdtemp(dir=services))
+    directory.chmod(0o777)
+    return directory
+
+
+class Watch:
+    """What PostgreSQL says of this test's runs; patient while it is away."""
+
+    def __init__(self, runs: Runs, run_ids: list[UUID]) -> None:
+        self._database = runs._database
+        self._run_ids = run_ids
+
+    async def ask(self, query: str) -> list[tuple[object, ...]]:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                async with self._database.read() as session:
+                    found = await session.execute(text(query), {"ids": self._run_ids})
+                    return [tuple(row) for row in found]
+            except SQLAlchemyError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def steps(self) -> int:
+        rows = await self.ask("SELECT coalesce(sum(steps), 0) FROM runs WHERE run_id = ANY(:ids)")
+        return int(str(rows[0][0]))
+
+    async def statuses(self) -> Counter[str]:
+        rows = await self.ask("SELECT status, count(*) FROM runs WHERE run_id = ANY(:ids) GROUP BY status")
+        return Counter({str(status): int(str(count)) for status, count in rows})
+
+    async def until_steps(self, count: int, timeout_s: float = 90) -> None:
+        async with asyncio.timeout(timeout_s):
+            while await self.steps() < count:
+                await asyncio.sleep(0.1)
+
+    async def until_all(self, *statuses: str, timeout_s: float = 150) -> None:
+        async with asyncio.timeout(timeout_s):
+            while sum(count for status, count in (await self.statuses()).items() if status in statuses) < len(
+                self._run_ids
+            ):
+                await asyncio.sleep(0.2)
+
+
+async def check_all_done_once(watch: Watch, run_ids: list[UUID], receipts: Path) -> None:
+    assert await watch.statuses() == {"completed": len(run_ids)}
+    # Each step's row, written in its transaction, stands there once.
+    rows = await watch.ask("SELECT run_id, step, count(*) FROM chaos_ledger GROUP BY run_id, step")
+    assert len(rows) == len(run_ids) * STEPS
+    assert {count for _, _, count in rows} == {1}
+    # Each call to the far side under one key, and its receipt is the one in the run's result.
+    calls = [each for each in receipts.iterdir() if not each.name.startswith(".") and each.name != "repeated"]
+    assert len(calls) == len(run_ids) * STEPS
+    outputs = await watch.ask("SELECT run_id, output FROM runs WHERE run_id = ANY(:ids)")
+    for run_id, output in outputs:
+        assert isinstance(output, dict)
+        for number, line in enumerate(output["trail"]):
+            receipt = (receipts / f"{run_id}:step_{number}@{number + 1}_pay").read_text()
+            assert line == f"{number}: {receipt}"
+    # No event number is missing or doubled, and each step ended once.
+    faults = await watch.ask(
+        "SELECT run_id, count(*), max(seq), count(*) FILTER (WHERE type = 'step.completed') FROM run_events"
+        " WHERE run_id = ANY(:ids) GROUP BY run_id"
+        f" HAVING count(*) <> max(seq) OR min(seq) <> 1 OR count(*) FILTER (WHERE type = 'step.completed') <> {STEPS}"
+        " OR count(*) FILTER (WHERE type = 'run.completed') <> 1"
+    )
+    assert faults == []
+
+
+async def follow(runs: Runs, run_id: UUID) -> list[int]:
+    """The event numbers that a patient client gets, which comes back where it was when it is thrown out."""
+    seen: list[int] = []
+    while True:
+        try:
+            async with aclosing(runs.follower.follow(run_id, seen[-1] if seen else 0)) as events:
+                async for event in events:
+                    if event.seq is not None:
+                        seen.append(event.seq)
+            return seen
+        except SQLAlchemyError:  # PostgreSQL is away
+            await asyncio.sleep(0.2)
+
+
+def kill_and_start(server: EmbeddedPostgres | EmbeddedRedis) -> None:
+    process = server.process()
+    assert process is not None
+    process.kill()
+    while server.process() is not None:
+        time.sleep(0.01)
+    server.start()
+
+
+async def test_200_runs_outlive_every_part(
+    setup: RunSetup, runs: Runs, services: Path, receipts: Path, ray_cluster: RayCluster
+) -> None:
+    await asyncio.to_thread(ensure_hosts, setup)
+    spec = {"directory": str(receipts), "pause_s": 0.5}
+    run_ids = [(await runs.start("ten steps", spec, {"trail": []})).run_id for _ in range(RUNS)]
+    watch = Watch(runs, run_ids)
+    following = [asyncio.create_task(follow(runs, run_id)) for run_id in run_ids[:10]]
+
+    def kill_host() -> None:
+        ray_cluster.worker_running("RunHostActor").kill()
+
+    def kill_worker() -> None:
+        ray_cluster.worker_running("chaos_worker").kill()
+
+    def kill_redis() -> None:
+        kill_and_start(embedded.redis(services))
+
+    def kill_postgres() -> None:
+        kill_and_start(embedded.postgres(services))
+
+    kills: tuple[Callable[[], None], ...] = (
+        kill_host,
+        kill_worker,
+        kill_redis,
+        kill_postgres,
+        kill_host,
+        kill_postgres,
+    )
+    for number, kill in enumerate(kills):
+        # In the midst of the work, each after the last one's harm was mended.
+        await watch.until_steps((number + 1) * RUNS)
+        await asyncio.to_thread(kill)
+    await watch.until_all("completed", "failed", "cancelled")
+    await check_all_done_once(watch, run_ids, receipts)
+    for run_id, seen in zip(run_ids, await asyncio.gather(*following), strict=False):
+        assert seen == [event.seq for event in await runs.events(run_id)]
+
+
+async def test_waiting_and_running_runs_go_on_after_a_full_stop(
+    setup: RunSetup, runs: Runs, services: Path, receipts: Path
+) -> None:
+    await asyncio.to_thread(ensure_hosts, setup)
+    spec = {"directory": str(receipts), "pause_s": 0.2}
+    running = [(await runs.start("ten steps", spec, {"trail": []})).run_id for _ in range(20)]
+    waiting = [
+        (await runs.start("ten steps", {**spec, "asks_at": 4}, {"trail": []})).run_id for _ in range(20)
+    ]  # fmt: skip
+    watch = Watch(runs, [*running, *waiting])
+    await Watch(runs, waiting).until_all("waiting")
+    await watch.until_steps(4 * 20 + 3 * 20)
+    await asyncio.to_thread(stop_hosts, setup)
+    await asyncio.to_thread(embedded.stop_redis, services)
+    await asyncio.to_thread(embedded.stop_postgres, services)
+    await asyncio.to_thread(embedded.start_postgres, services)
+    await asyncio.to_thread(embedded.start_redis, services)
+    # An answer is taken while nobody drives.
+    (asked,) = {interrupt["id"] for interrupt in (await runs.get(waiting[0])).interrupts}
+    await runs.resume(waiting[0], {asked: "yes"})
+    await asyncio.to_thread(ensure_hosts, setup)
+    await Watch(runs, [*running, waiting[0]]).until_all("completed")
+    for run_id in waiting[1:]:
+        (interrupt,) = (await runs.get(run_id)).interrupts
+        await runs.resume(run_id, {interrupt["id"]: "yes"})
+    await watch.until_all("completed", "failed")
+    await check_all_done_once(watch, [*running, *waiting], receipts)
