@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from storage.errors import HyvveError
 
 
@@ -305,3 +307,127 @@ class ReviewRejectedError(WorkflowError):
     """A person rejected the node's answer: what was rejected is not passed on."""
 
     code = "review_rejected"
+
+
+class ProviderError(ActorsError):
+    """An AI provider could not do what was asked."""
+
+    code = "provider"
+    # Read by the run engine: whether the same call may succeed when it is made again.
+    retryable: ClassVar[bool] = False
+
+
+class UnknownProviderError(ProviderError):
+    """No provider has this name; the message lists those that do."""
+
+    code = "unknown_provider"
+
+
+class UnknownModelError(ProviderError):
+    """The provider has no such model, or it does not do what was asked of it."""
+
+    code = "unknown_model"
+
+
+class BadProviderError(ProviderError):
+    """A provider's file, found by its entry point, cannot be loaded or is none."""
+
+    code = "bad_provider"
+
+
+class PayloadFaultsError(ProviderError):
+    """The payload is not what the model takes; `details["errors"]` names each fault by its JSON path."""
+
+    code = "payload_faults"
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider is down, slow or overloaded; trying again may help."""
+
+    code = "provider_unavailable"
+    retryable = True
+
+
+class ProviderRateLimitedError(ProviderUnavailableError):
+    """The provider asked us to slow down; `details["retry_after_s"]` where it said for how long."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderAnswerError(ProviderError):
+    """The provider answered, but with nothing that can be read. Another try may help."""
+
+    code = "provider_answer"
+    retryable = True
+
+
+class ProviderRefusedError(ProviderError):
+    """The provider refused for a reason that trying again will not change; `details["field"]` where it named one."""
+
+    code = "provider_refused"
+
+
+class ProviderModerationError(ProviderRefusedError):
+    """The provider's moderation stopped the request or its answer."""
+
+    code = "provider_moderation"
+
+
+class ProviderKeyError(ProviderRefusedError):
+    """The provider does not accept the key, or the key may not do this: somebody must change it."""
+
+    code = "provider_key"
+
+
+class ProviderQuotaError(ProviderRefusedError):
+    """The account's quota or money is spent: somebody must top it up before another try can succeed."""
+
+    code = "provider_quota"
+
+
+class JobFailedError(ProviderError):
+    """The model itself failed at its work; `subject` is the job's id, `details["logs"]` the end of its log."""
+
+    code = "job_failed"
+
+
+class JobCanceledError(ProviderError):
+    """The work was stopped at the provider, by somebody or by a deadline; `subject` is the job's id."""
+
+    code = "job_canceled"
+
+
+class WebhookRefusedError(ProviderError):
+    """A webhook whose signature is missing, wrong, or too old to be acted upon."""
+
+    code = "webhook_refused"
+
+
+class ReviewError(ActorsError):
+    """A review cannot be what was asked for, or cannot be decided so."""
+
+    code = "review"
+
+
+class FormSchemaError(ReviewError):
+    """A model's schema cannot be read as a form; the message names the place in it."""
+
+    code = "form_schema"
+
+
+class ReviewConflictError(ReviewError):
+    """The decision is late, foreign, repeated, or of a state that has gone; `details["state"]` is the present one."""
+
+    code = "review_conflict"
+
+
+class ReviewEditError(ReviewError):
+    """What a reviewer edited is not what the step takes; `details["errors"]` names each fault by its JSON path."""
+
+    code = "review_edit"
+
+
+class ReviewRuleError(ReviewError):
+    """A review's policy names what there is not; `details["errors"]` lists it."""
+
+    code = "review_rule"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
 
 ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 
@@ -172,9 +173,76 @@ class RunSettings(BaseModel):
     events_s: int = 90 * 24 * 3600
 
 
+class ProviderReach(BaseModel):
+    """How to reach one AI provider. `None` as `base_url` is its public address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    # What the provider signs its webhooks with, where it has any.
+    webhook_secret: SecretStr | None = None
+    # Where it sends them; `None` is nowhere, and jobs are only polled for.
+    webhook_url: str | None = None
+
+
+_NAMED = r"^[a-z][a-z0-9_-]*=.+$"
+# A second of the machine, or a million tokens: in, out, cached in.
+_PROVIDER_PRICE = r"^[^=]+=\d+(\.\d{1,6})?(/\d+(\.\d{1,6})?){0,2}$"
+
+
+class ProviderSettings(BaseModel):
+    """The AI providers whose calls people review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicate: ProviderReach = ProviderReach()
+    openai: ProviderReach = ProviderReach()
+    anthropic: ProviderReach = ProviderReach()
+    huggingface: ProviderReach = ProviderReach()
+    # Where Hugging Face tells about models; `None` is its public address.
+    huggingface_hub: str | None = None
+    # Of providers found by entry point, each `name=value`.
+    keys: tuple[SecretStr, ...] = ()
+    urls: tuple[Annotated[str, StringConstraints(pattern=_NAMED)], ...] = ()
+    # Models to offer beside the built-in ones, each `provider:model`.
+    models: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*:.+$")], ...] = ()
+    # `model=usd` a second, or `model=input/output` or `…/cached input`, USD per million tokens.
+    prices: tuple[Annotated[str, StringConstraints(pattern=_PROVIDER_PRICE)], ...] = ()
+    # One whole call, a job's waiting included.
+    timeout_s: float = Field(default=600.0, gt=0)
+    # How often a job is asked for; it slows down by itself up to `poll_cap_s`.
+    poll_s: float = Field(default=0.5, gt=0)
+    poll_cap_s: float = Field(default=5.0, gt=0)
+    # For so long a running job's provider may be out of reach before the call fails; the job runs on meanwhile.
+    poll_patience_s: float = Field(default=60.0, ge=0)
+    # Webhooks signed longer ago, or further ahead, are refused.
+    webhook_tolerance_s: int = Field(default=300, ge=1)
+    # How long what a provider tells of a model is believed.
+    model_ttl_s: float = Field(default=600.0, ge=0)
+
+    @field_validator("keys")
+    @classmethod
+    def _are_named(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if not all(re.match(_NAMED, key.get_secret_value()) for key in keys):
+            raise ValueError("each should be name=key")
+        return keys
+
+    def reach_of(self, name: str) -> ProviderReach:
+        """How to reach the provider of that name: a built-in one, or one found by entry point."""
+        if name in ("replicate", "openai", "anthropic", "huggingface"):
+            found: ProviderReach = getattr(self, name)
+            return found
+        written = {name: value for name, _, value in (each.partition("=") for each in self.urls)}
+        keys = {name: key for name, _, key in (each.get_secret_value().partition("=") for each in self.keys)}
+        key = keys.get(name)
+        return ProviderReach(base_url=written.get(name), api_key=None if key is None else SecretStr(key))
+
+
 class ActorsSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verification: VerificationSettings = VerificationSettings()
+    providers: ProviderSettings = ProviderSettings()
     runs: RunSettings = RunSettings()
     agents: AgentsSettings = AgentsSettings()
