@@ -5,14 +5,16 @@ What a definition means is not this room's to know: a payload is JSON that was c
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
+import orjson
 from sqlalchemy import ForeignKey, Index, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -66,8 +68,22 @@ class Workflow:
     payload: dict[str, Any]
     created_at: datetime | None
     updated_at: datetime | None
-    # The cursor of lists; none where Hyvve brings it along.
+    # The cursor of lists; none of what is not kept here.
     workflow_id: UUID | None = None
+
+    @classmethod
+    def of(cls, name: str, payload: dict[str, Any], *, wallet: str) -> Self:
+        """One that is not kept here. Equal payloads have equal ids, on every installation."""
+        digest = hashlib.sha256(orjson.dumps(payload, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return cls(
+            workflow_id_api=f"{slug(name)}_{digest[:8]}",
+            wallet_address=wallet,
+            name=name,
+            version=1,
+            payload=payload,
+            created_at=None,
+            updated_at=None,
+        )
 
 
 def new_id_api(name: str) -> str:

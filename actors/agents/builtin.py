@@ -6,6 +6,7 @@ A fork is `POST /agent-workflows/define` with the payload of one of these and an
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -104,17 +105,10 @@ _DATASET_VERIFIER: dict[str, Any] = {
 
 def _workflow(document: dict[str, Any]) -> Workflow:
     definition = WorkflowDefinition.model_validate(document)
-    name = definition.name
-    return Workflow(
-        # The same on every installation, so that clients may keep it.
-        workflow_id_api=f"{slug(name)}_{hashlib.sha256(name.encode()).hexdigest()[:8]}",
-        wallet_address=SYSTEM_WALLET,
-        name=name,
-        version=1,
-        payload=definition.model_dump(mode="json"),
-        created_at=None,
-        updated_at=None,
-    )
+    written = Workflow.of(definition.name, definition.model_dump(mode="json"), wallet=SYSTEM_WALLET)
+    # By its name, so that clients may keep the id while the definition is improved.
+    digest = hashlib.sha256(definition.name.encode()).hexdigest()
+    return replace(written, workflow_id_api=f"{slug(definition.name)}_{digest[:8]}")
 
 
 BUILT_IN = MappingProxyType({each.workflow_id_api: each for each in map(_workflow, (_ATHENA, _DATASET_VERIFIER))})

@@ -9,17 +9,19 @@ from uuid import uuid4
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 from pydantic import TypeAdapter
 
 from actors.agents import graph
 from actors.agents.definition import Payload, WorkflowDefinition
 from actors.agents.node_step import Workshop
 from actors.agents.validation import Known, check, known_among
-from actors.agents.workflow_runs import WorkflowOutcome, check_input, said_last
+from actors.agents.workflow_runs import WorkflowOutcome, WorkflowRuns, check_input, said_last
 from actors.agents.workflow_state import WorkflowState, begun, final_state
 from actors.runs.retrying import classify, described
 from actors.runs.step import StepContext, entered
 from storage.errors import HyvveError
+from storage.workflows import Workflow
 
 Compiled = CompiledStateGraph[WorkflowState, Any, WorkflowState, WorkflowState]
 
@@ -29,11 +31,22 @@ _PAYLOAD: TypeAdapter[WorkflowDefinition] = TypeAdapter(Payload)
 
 
 class EnterpriseWorkflowManager:
-    """Belongs to the event loop of its workshop's models. With a `checkpointer`, threads go on where they were."""
+    """Belongs to the event loop of its workshop's models.
 
-    def __init__(self, workshop: Workshop, *, checkpointer: BaseCheckpointSaver[Any] | None = None) -> None:
+    With `runs` what it runs is accepted by the engine and survives this process. Alone it runs here; a `checkpointer`
+    then lets threads go on where they were, and lets reviews be answered.
+    """
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        runs: WorkflowRuns | None = None,
+    ) -> None:
         self._workshop = workshop
         self._checkpointer = checkpointer
+        self._runs = runs
         self._compiled: OrderedDict[bytes, Compiled] = OrderedDict()
 
     @property
@@ -66,24 +79,50 @@ class EnterpriseWorkflowManager:
         initial_scratchpad: Mapping[str, Any] | None = None,
         thread_id: str | None = None,
         wallet: str | None = None,
+        wait_s: float = 600.0,
     ) -> WorkflowOutcome:
-        """Run it here, now, to its end. What fails within it is an outcome of status ERROR that says what and why.
+        """Run it to its end, or until a person is awaited; in the engine, for `wait_s` seconds at most. What fails
+        within it is an outcome of status ERROR that says what and why.
 
-        `wallet` is whose rights its tools have. Raises `DefinitionFaultsError`, `RunInputError`, or pydantic's
-        `ValidationError` for a mapping that is no definition.
+        `wallet` is whose rights its tools have. Raises `DefinitionFaultsError`, `RunInputError`, what `Runs.start`
+        raises, or pydantic's `ValidationError` for a mapping that is no definition.
         """
         if not isinstance(definition, WorkflowDefinition):
             definition = _PAYLOAD.validate_python(definition)
+        if self._runs is not None:
+            self.check(definition)
+            workflow = Workflow.of(definition.name, definition.model_dump(mode="json"), wallet=wallet or "")
+            run = await self._runs.start(
+                workflow, task_description, initial_scratchpad=initial_scratchpad, thread_id=thread_id, owner=wallet
+            )
+            return await self._runs.outcome(run.run_id, wait_s=wait_s)
         compiled = self.compile(definition)
         given = {"task_description": task_description, "initial_scratchpad": dict(initial_scratchpad or {})}
         check_input(definition, given)
-        thread_id = thread_id or str(uuid4())
+        return await self._run(definition, compiled, begun(given), thread_id or str(uuid4()), wallet)
+
+    async def resume_workflow(
+        self,
+        definition: WorkflowDefinition,
+        thread_id: str,
+        answers: Mapping[str, Any],
+        *,
+        wallet: str | None = None,
+    ) -> WorkflowOutcome:
+        """Go on with a thread that ran alone and awaits a person, by answers to the ids of its interrupts. In the
+        engine that is `Runs.resume`.
+        """
+        return await self._run(definition, self.compile(definition), Command(resume=dict(answers)), thread_id, wallet)
+
+    async def _run(
+        self, definition: WorkflowDefinition, compiled: Compiled, given: Any, thread_id: str, wallet: str | None
+    ) -> WorkflowOutcome:
         config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": 10 * definition.recursion_limit}
         values: dict[str, Any] = {}
         try:
             with entered(StepContext(thread_id=thread_id, owner=wallet)):
-                async for reached in compiled.astream(begun(given), config, stream_mode="values"):
-                    values = reached
+                async for reached in compiled.astream(given, config, stream_mode="values"):
+                    values = {**values, **reached}
         except HyvveError as error:
             return WorkflowOutcome(
                 thread_id=thread_id,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
 
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
+from actors.agents.tool_calls import made
 from actors.agents.workflow_runs import WorkflowOutcome
+from actors.runs.step import StepContext, entered
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
 from tests.actors.agents.workshop import Bench, opened
 from tests.stubs.http import Reply
@@ -337,3 +340,46 @@ def test_what_is_compiled_is_kept_and_faults_are_refused(bench: Bench) -> None:
 
     with pytest.raises(DefinitionFaultsError):
         manager.compile(defined(edge("a", "b"), edge("b", "a")))
+
+
+async def test_alone_with_a_checkpointer_a_thread_goes_on_and_reviews_are_answered(bench: Bench) -> None:
+    definition = defined(edge("a", "END"), nodes=[node("a", review={"on": "output"})])
+    bench.stub.script.extend([completion("draft"), completion("second")])
+    async with opened(bench) as workshop:
+        manager = EnterpriseWorkflowManager(workshop, checkpointer=InMemorySaver())
+        waiting = await manager.run_workflow(definition, "first task")
+        assert (waiting.status, len(waiting.interrupts)) == ("AWAITING_HUMAN", 1)
+        ended = await manager.resume_workflow(definition, waiting.thread_id, {waiting.interrupts[0]["id"]: "approve"})
+        assert (ended.status, ended.message) == ("COMPLETED", "draft")
+        again = await manager.run_workflow(definition, "second task", thread_id=ended.thread_id)
+        assert again.interrupts[0]["value"]["output"] == "second"
+    assert len(bench.stub.calls) == 2
+    assert "first task" in bench.stub.calls[1].text
+
+
+class Remembering(StepContext):
+    """A step that keeps what `once` was told, as the engine does."""
+
+    def __init__(self) -> None:
+        super().__init__(owner="0xa", step="a/tools")
+        self.kept: dict[str, Any] = {}
+
+    async def once(self, key: str, call: Callable[[str], Awaitable[Any]]) -> Any:
+        if key not in self.kept:
+            self.kept[key] = await call(key)
+        return self.kept[key]
+
+
+async def test_a_tool_that_writes_is_called_once_however_often_its_step_is_run(bench: Bench) -> None:
+    made_twice = [
+        {"name": "note", "args": {"key": "k", "value": "v"}, "id": "c1", "type": "tool_call"},
+        {"name": "web_search", "args": {"query": "q"}, "id": "c2", "type": "tool_call"},
+    ]
+    workshop = bench.workshop()
+    with entered(Remembering()):
+        first = await made(made_twice, workshop.tools, workshop.open_context, {})  # type: ignore[arg-type]  # as LangChain parses them
+        second = await made(made_twice, workshop.tools, workshop.open_context, {})  # type: ignore[arg-type]
+    assert first == second
+    assert bench.notes == [("k", "v")]
+    assert bench.searches == ["q", "q"]
+    assert first[0].scratchpad == {"k": "v"}

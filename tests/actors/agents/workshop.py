@@ -7,37 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import orjson
 from pydantic import BaseModel, Field, SecretStr
 
 from actors.agents.deps import ToolContext
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.node_step import Workshop
 from actors.agents.tools.tool import Tool, ToolResult
-from actors.settings import LLMProviderSettings, LLMSettings
+from actors.settings import LLMProviderSettings, LLMSettings, ToolSettings
 from tests.stubs.openai import OpenAIStub
-
-
-class Found(ToolResult):
-    __slots__ = ()
-
-    @property
-    def text(self) -> str:
-        return orjson.dumps(self.content).decode()
-
-
-class Scripted(Tool[Any]):
-    __slots__ = ()
-
-    def schema(self) -> dict[str, Any]:
-        parameters = self.args_model.model_json_schema()
-        return {
-            "type": "function",
-            "function": {"name": self.name, "description": self.description, "parameters": parameters},
-        }
-
-    async def call(self, arguments: Mapping[str, Any], context: ToolContext) -> ToolResult:
-        return await self.run(self.args_model.model_validate(arguments), context)
 
 
 class Query(BaseModel):
@@ -61,14 +38,14 @@ class Bench:
     async def search(self, query: Query, context: ToolContext) -> ToolResult:
         self.searches.append(query.query)
         self.wallets.append(context.wallet)
-        return Found(content={"results": [f"a page about {query.query}"]})
+        return ToolResult(content={"results": [f"a page about {query.query}"]})
 
     async def note(self, note: Note, context: ToolContext) -> ToolResult:
         self.notes.append((note.key, note.value))
         self.wallets.append(context.wallet)
         # A number stands for so many characters.
         value = "x" * note.value if isinstance(note.value, int) else note.value
-        return Found(content={"noted": note.key}, scratchpad={note.key: value})
+        return ToolResult(content={"noted": note.key}, scratchpad={note.key: value})
 
     def open_context(
         self, *, wallet: str | None, scratchpad: Mapping[str, Any], idempotency_key: str | None
@@ -77,13 +54,13 @@ class Bench:
         unused = cast(Any, None)
         return ToolContext(
             wallet=wallet, verification=unused, database=unused, store=unused, fetcher=unused, search=unused,
-            limits=unused, scratchpad=scratchpad, idempotency_key=idempotency_key,
+            limits=ToolSettings(), scratchpad=scratchpad, idempotency_key=idempotency_key,
         )  # fmt: skip
 
     def workshop(self, **settings: Any) -> Workshop:
         tools = (
-            Scripted(name="web_search", description="search the web", args_model=Query, run=self.search),
-            Scripted(name="note", description="note a value", args_model=Note, run=self.note),
+            Tool(name="web_search", description="search the web", args_model=Query, run=self.search),
+            Tool(name="note", description="note a value", args_model=Note, run=self.note, effect="writes"),
         )
         return Workshop(
             llms=LLMCatalogue(llm_settings(self.stub, **settings)),
