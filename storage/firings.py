@@ -211,7 +211,7 @@ async def renew(session: AsyncSession, claim: Claim, *, lease_s: float) -> bool:
 async def hold(session: AsyncSession, claim: Claim) -> None:
     """The firing stays this claim's until the unit of work ends: what it writes there is written by one scheduler.
 
-    Raises `ConflictError` where another has taken it over. The lock lets `renew`, `complete` and `fail` pass, no `claim`.
+    Raises `ConflictError` where another has taken it over. The lock lets `renew` and ends pass, but no `claim`.
     """
     query = select(Firing.due_at).where(*_ours(claim)).with_for_update(key_share=True, read=True)
     if (await session.execute(query)).scalar_one_or_none() is None:

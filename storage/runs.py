@@ -131,6 +131,15 @@ async def locked(session: AsyncSession, run_id: UUID) -> Run:
     return row
 
 
+async def standing(session: AsyncSession, run_id: UUID) -> tuple[str, int]:
+    """The run's status and the number of its last event; the row itself may be megabytes. Raises `NotFoundError`."""
+    query = select(Run.status, Run.event_seq).where(Run.run_id == run_id)
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise NotFoundError.of("run", str(run_id))
+    return row[0], row[1]
+
+
 async def page(
     session: AsyncSession,
     *,

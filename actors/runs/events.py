@@ -17,11 +17,9 @@ from uuid import UUID
 
 import orjson
 import redis.asyncio
-from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from actors.runs.subscriptions import Subscriptions
 from storage import run_events, runs
 from storage.clock import now
 from storage.engine import Database
@@ -29,8 +27,8 @@ from storage.runs import ENDED
 
 log = logging.getLogger(__name__)
 
-# A follower looks at the table by itself this often, and oftener while it has no channel.
-_LOOK_S, _LOOK_ALONE_S = 5.0, 0.5
+# A follower looks at the table by itself this often, and oftener while Redis is away.
+_LOOK_S, _LOOK_ALONE_S = 10.0, 0.5
 _PAGE = 500
 # Messages kept for a Redis that does not answer; followers find the rest in the table.
 _BACKLOG = 10_000
@@ -91,55 +89,43 @@ class EventPublisher:
 
 
 class RunFollower:
-    """Follows runs; one per process."""
+    """Follows runs; one per process and event loop."""
 
     def __init__(self, database: Database, redis_url: str) -> None:
         self._database = database
-        self._redis = redis.asyncio.Redis.from_url(
-            redis_url, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0), health_check_interval=15
-        )
+        self._subscriptions = Subscriptions(redis_url)
 
     async def follow(self, run_id: UUID, after_seq: int = 0) -> AsyncGenerator[FollowedEvent]:
         """The run's events from number `after_seq` + 1 on, then live ones, until the run has ended.
 
         No number is left out or told twice, also while Redis is away. Raises `NotFoundError`.
         """
-        async with self._database.read() as session:
-            await runs.get(session, run_id)
         seq = after_seq
-        live: list[FollowedEvent] = []
-        async with contextlib.AsyncExitStack() as stack:
-            # Subscribed first, so that what happens while the table is read is not missed.
-            channel: _Channel | None = await stack.enter_async_context(_Channel.open(self._redis, run_id))
+        # Listening first, so that what happens while the table is read is not missed.
+        async with self._subscriptions.to(channel_of(run_id)) as feed:
             while True:
-                async for event in self._kept(run_id, seq):
-                    assert event.seq is not None
-                    seq = event.seq
-                    yield event
-                if await self._over(run_id, seq):
+                async with self._database.read() as session:
+                    status, last = await runs.standing(session, run_id)
+                if last > seq:
+                    async for event in self._kept(run_id, seq):
+                        assert event.seq is not None
+                        seq = event.seq
+                        yield event
+                if status in ENDED:  # its last event was written with that; older ones may be gone by their age
                     return
-                reread = False
-                while not reread:
-                    if channel is None:
-                        await asyncio.sleep(_LOOK_ALONE_S)
-                        await stack.aclose()  # the subscription that broke
-                        channel = await stack.enter_async_context(_Channel.open(self._redis, run_id))
-                        break
-                    try:
-                        live = await channel.next(_LOOK_S)
-                    except (RedisError, OSError):
-                        channel = None
-                        break
-                    reread = not live
-                    for event in live:
+                looked = False
+                while not looked:
+                    message = await feed.next(_LOOK_S if self._subscriptions.connected else _LOOK_ALONE_S)
+                    looked = message is None
+                    for event in _read(message):
                         if event.seq is None:
                             yield event
                         elif event.seq == seq + 1:
                             seq = event.seq
                             yield event
-                            reread = reread or event.type in _LAST
+                            looked = looked or event.type in _LAST
                         elif event.seq > seq:  # a gap
-                            reread = True
+                            looked = True
                             break
 
     async def _kept(self, run_id: UUID, seq: int) -> AsyncIterator[FollowedEvent]:
@@ -152,53 +138,18 @@ class RunFollower:
             if len(page) < _PAGE:
                 return
 
-    async def _over(self, run_id: UUID, seq: int) -> bool:
-        """Whether the run has ended and all its events up to there were told."""
-        async with self._database.read() as session:
-            run = await runs.get(session, run_id)
-        return run.status in ENDED and seq >= run.event_seq
-
     async def close(self) -> None:
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.aclose()
+        await self._subscriptions.close()
 
 
 _LAST = frozenset({"run.completed", "run.failed", "run.cancelled"})
 
 
-class _Channel:
-    """A subscription to one run."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-
-    @classmethod
-    @contextlib.asynccontextmanager
-    async def open(cls, client: redis.asyncio.Redis, run_id: UUID) -> AsyncIterator[_Channel | None]:
-        """The subscription, in effect; `None` while Redis does not answer."""
-        pubsub = client.pubsub()
-        try:
-            try:
-                await pubsub.subscribe(channel_of(run_id))
-                while (await pubsub.get_message(timeout=2.0) or {}).get("type") != "subscribe":
-                    pass
-                opened: _Channel | None = cls(pubsub)
-            except (RedisError, OSError):
-                opened = None
-            yield opened
-        finally:
-            with contextlib.suppress(RedisError, OSError):
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
-
-    async def next(self, timeout_s: float) -> list[FollowedEvent]:
-        """The next message's events; none after `timeout_s` seconds without one."""
-        message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout_s)
-        if message is None:
-            return []
-        return [
-            FollowedEvent(each["seq"], each["type"], each["step"], datetime.fromisoformat(each["at"]), each["data"])
-            for each in orjson.loads(message["data"])
-        ]
+def _read(message: bytes | None) -> list[FollowedEvent]:
+    return [
+        FollowedEvent(each["seq"], each["type"], each["step"], datetime.fromisoformat(each["at"]), each["data"])
+        for each in (() if message is None else orjson.loads(message))
+    ]
 
 
 def live_event(type_: str, step: str | None, data: Mapping[str, Any]) -> dict[str, Any]:

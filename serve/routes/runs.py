@@ -137,7 +137,8 @@ async def follow_run(
     that connects again with `Last-Event-ID` misses nothing that has a number.
     """
     run = await _owned(given, caller, run_id)
-    seq = _received(last_event_id) if after is None else after
+    # Both, where a browser connects again to an address that has `after`: what it received since counts.
+    seq = max(_received(last_event_id), after or 0)
     if _wants_json(request):
         size = given.page(limit)
         rows = await given.runs.events(run_id, seq, limit=size)

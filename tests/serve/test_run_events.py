@@ -82,15 +82,15 @@ async def test_a_run_is_followed_from_its_first_event_to_its_last(url: str, engi
     await subscribed(redis_url, run_id, 0)
 
 
-@pytest.mark.parametrize("by", ["header", "query"])
+@pytest.mark.parametrize("by", ["header", "query", "both"])
 async def test_who_connects_again_goes_on_where_it_was(url: str, engine: Engine, by: str) -> None:
     run_id = await start(engine, "counting", {"steps": 4})
     async with stream(url, f"/runs/{run_id}/events", **WALLET) as events:
         whole = await events.until("run.completed")
     last = whole[3].id
     assert last is not None
-    headers = {"Last_Event_ID": last} if by == "header" else {}
-    path = f"/runs/{run_id}/events" + (f"?after={last}" if by == "query" else "")
+    headers = {} if by == "query" else {"Last_Event_ID": last}
+    path = f"/runs/{run_id}/events" + {"header": "", "query": f"?after={last}", "both": "?after=1"}[by]
     async with stream(url, path, **WALLET, **headers) as events:
         assert await events.until("run.completed") == whole[4:]
     # A browser's EventSource connects again after any end but this.
