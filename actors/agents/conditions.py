@@ -71,7 +71,7 @@ def _named(value: Any) -> Any:
     if value is None:
         return {"type": "ALWAYS"}
     if isinstance(value, str):
-        value = {"type": value}
+        value = {"type": value.upper()}
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
     if kind not in NAMES:
         raise PydanticCustomError("unknown_condition", f"must be one of {', '.join(NAMES)}, or an object whose type is")

@@ -86,6 +86,10 @@ def _bounded(noun: str, limit: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _or_none(value: Any) -> Any:
+    return () if value is None else value
+
+
 Text = Annotated[str, StringConstraints(strict=True, max_length=50_000), AfterValidator(_clean)]
 Label = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
@@ -116,7 +120,8 @@ class AgentConfig(_Part):
     name: Label
     system_message_template: Text = ""
     llm_choice: Label
-    allowed_tools: Annotated[tuple[Label, ...], _bounded("tools", 50)] = ()
+    # Of clients that send null for "none".
+    allowed_tools: Annotated[tuple[Label, ...], BeforeValidator(_or_none), _bounded("tools", 50)] = ()
 
 
 class Retry(_Block):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -499,3 +501,37 @@ async def test_what_hyvve_brings_along_can_be_seen_and_forked_but_not_changed(cl
         assert (await client.put(url, json=body())).status_code == 403
     assert len((await client.get("/agent-workflows/by-wallet/system")).json()) == len(builtin.BUILT_IN)
     assert (await client.post("/agent-workflows/define", json=body(wallet_address="system"))).status_code == 403
+
+
+async def test_tokens_are_seen_while_an_agent_writes(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
+) -> None:
+    workflow = await define(client)
+    llm.script.append(completion("one two three four", delay_s=0.5))
+    begun = (await run(client, workflow, headers={"Prefer": "respond-async"})).json()
+    shown: list[str] = []
+    async with asyncio.timeout(15), aclosing(engine.runs.follower.follow(UUID(begun["run_id"]), 0)) as events:
+        async for event in events:
+            if event.type == "step.streamed":
+                assert (event.seq, event.data["type"], event.data["node"]) == (None, "token", "a")
+                shown.append(event.data["text"])
+    assert len(shown) > 1
+    assert "".join(shown) == "one two three four"
+
+
+async def test_a_run_whose_host_dies_goes_on_and_makes_no_tool_call_twice(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub, web: SearchStub
+) -> None:
+    searcher = agent(allowed_tools=["web_search"])
+    workflow = await define(client, one_agent(agent_configs=[searcher]))
+    llm.script.extend([calls(tool_call("web_search", {"query": "whales"})), completion("never seen", delay_s=60)])
+    begun = (await run(client, workflow, headers={"Prefer": "respond-async"})).json()
+    await engines.until(lambda: len(llm.calls) == 2)
+    await engine.stop(engine.hosts[0])
+    llm.script.append(completion("after all"))
+    await engine.host(name="another")
+    ended = await engine.ended(begun["run_id"])
+    assert ended.output is not None
+    assert ended.output["messages"][-1]["content"] == "after all"
+    assert len(web.queries) == 1
+    assert len(llm.calls) == 3

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from pydantic import SecretStr
 
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
+from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.tool_calls import made
 from actors.agents.workflow_runs import WorkflowOutcome
 from actors.runs.step import StepContext, entered
+from actors.settings import LLMProviderSettings, LLMSettings
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
 from tests.actors.agents.workshop import Bench, opened
+from tests.stubs.gemini import GeminiStub, function_call, generated
 from tests.stubs.http import Reply
 from tests.stubs.openai import OpenAIStub, calls, completion, tool_call
 
@@ -383,3 +388,36 @@ async def test_a_tool_that_writes_is_called_once_however_often_its_step_is_run(b
     assert bench.notes == [("k", "v")]
     assert bench.searches == ["q", "q"]
     assert first[0].scratchpad == {"k": "v"}
+
+
+async def test_geminis_client_takes_the_conversation_of_two_agents_with_a_tool_between() -> None:
+    async with GeminiStub() as google, OpenAIStub() as openai:
+        google.script.extend([
+            generated(None, calls=[function_call("web_search", {"query": "whales"})]), generated("Mammals."),
+            generated(None, calls=[function_call("web_search", {"query": "more"})]), generated("Bigger."),
+            generated("Big mammals."), generated("Fine."),
+        ])  # fmt: skip
+        bench = Bench(openai)
+        reach = LLMProviderSettings(base_url=google.url, api_key=SecretStr("key"))
+        workshop = replace(bench.workshop(), llms=LLMCatalogue(LLMSettings(google=reach)))
+        document = flow(
+            edge("Researcher", "Critic"), edge("Critic", "Researcher", signal("Bigger.")), edge("Critic", "END"),
+            agents={name: {"llm_choice": "google", "allowed_tools": ["web_search"]} for name in ("Researcher", "Critic")},
+        )  # fmt: skip
+        outcome = await EnterpriseWorkflowManager(workshop).run_workflow(document, "whales")
+        assert (outcome.status, outcome.message) == ("COMPLETED", "Fine.")
+        await workshop.llms.close()
+    assert bench.searches == ["whales", "more"]
+    assert "[Researcher]: Mammals." in google.calls[2].text
+    assert google.calls[3].tool_results[0]["response"]
+    # Its own call goes back with the signature that it came with.
+    assert "thoughtSignature" in str(google.calls[1].body)
+    assert "[Critic]: Bigger." in google.calls[4].text
+
+
+async def test_braces_and_attributes_in_templates_reach_nothing(bench: Bench) -> None:
+    template = "{{literal}} {topic.name} {topic.missing} {workflow_scratchpad.topic.name}"
+    document = payload(edge("a", "END"), agent_configs=[agent(system_message_template=template)], inputs=["topic"])
+    await run(bench, document, initial_scratchpad={"topic": {"name": "whales {agent_name}"}})
+    said = bench.stub.calls[0].body["messages"][0]["content"]
+    assert said == "{literal} whales {agent_name}  whales {agent_name}"
