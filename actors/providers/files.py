@@ -52,7 +52,7 @@ class Files:
         try:
             return OutputFile(ref=await self.keep(data), media_type=media_type)
         except BlobError as error:
-            inline = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+            inline = data_uri(File(data, "", media_type))
             return OutputFile(url=inline, media_type=media_type, lost=error.message)
 
     async def copied(self, url: str) -> OutputFile:
@@ -88,16 +88,22 @@ def modality_of(attachment: Attachment) -> Modality:
     return "file"
 
 
-async def sent(value: Any, paths: Sequence[Path], send: Send, files: Files) -> Any:
-    """A copy of `value` in which each file at `paths` is what `send` made of it.
+async def sent(
+    value: Any, paths: Sequence[Path], send: Send, files: Files, *, web: bool = False, above: int = 0
+) -> Any:
+    """A copy of `value` in which each file at `paths` is what `send` made of it, `above` that many levels higher.
 
-    An https URL and a `data:` URI stay as they are: the provider reads them itself.
+    A `data:` URI stays as it is, and so does an https URL, for the provider reads it itself; with `web`, we fetch it.
     """
     for path in paths:
         ref = at(value, path)
-        if isinstance(ref, str) and is_ours(ref):
-            value = replaced(value, path, await send(await files.read(ref)))
+        if isinstance(ref, str) and not ref.startswith("data:") and (web or is_ours(ref)):
+            value = replaced(value, path[: len(path) - above], await send(await files.read(ref)))
     return value
+
+
+def data_uri(file: File) -> str:
+    return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"
 
 
 def is_ours(ref: str) -> bool:
