@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -126,20 +126,18 @@ class _Link:
         self._lost: psycopg.OperationalError | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = self._libpq.socket
+        self._watched = True
         self._loop.add_reader(self._socket, self._readable)
 
     async def exchange(self, units: Sequence[Unit]) -> list[Answer | psycopg.Error]:
         if self._lost is not None:
             raise self._lost
         new = {sql: self._new_name() for unit in units for sql, _ in unit if sql not in self._names}
-        for sql, name in new.items():
-            self._libpq.send_prepare(name, sql)
-            self._libpq.pipeline_sync()
-        for unit in units:
-            for sql, parameters in unit:
-                name = self._names.get(sql) or new[sql]
-                self._libpq.send_query_prepared(name, parameters, (1,) * len(parameters), 1)
-            self._libpq.pipeline_sync()
+        try:
+            self._send(units, new)
+        except psycopg.OperationalError as error:
+            self._lose(error)
+            raise
         self._results, self._syncs = [[]], len(new) + len(units)
         self._done = self._loop.create_future()
         self._flush()
@@ -156,11 +154,26 @@ class _Link:
             for unit, results in zip(units, self._results[len(new) :], strict=False)
         ]
 
+    def _send(self, units: Sequence[Unit], new: Mapping[bytes, bytes]) -> None:
+        for sql, name in new.items():
+            self._libpq.send_prepare(name, sql)
+            self._libpq.pipeline_sync()
+        for unit in units:
+            for sql, parameters in unit:
+                name = self._names.get(sql) or new[sql]
+                self._libpq.send_query_prepared(name, parameters, (1,) * len(parameters), 1)
+            self._libpq.pipeline_sync()
+
     async def close(self) -> None:
-        if not self._connection.closed:
+        self._unwatch()
+        await self._connection.close()
+
+    def _unwatch(self) -> None:
+        """At once when the connection is lost: libpq has closed the socket, and its number is soon another's."""
+        if self._watched:
+            self._watched = False
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)
-        await self._connection.close()
 
     def _new_name(self) -> bytes:
         self._numbered += 1
@@ -194,8 +207,11 @@ class _Link:
             libpq.consume_input()
             while self._syncs and not libpq.is_busy():
                 result = libpq.get_result()
-                if result is None:
-                    continue  # the end of one statement's results
+                if result is None:  # the end of one statement's results
+                    if libpq.status == pq.ConnStatus.BAD:
+                        self._lose(psycopg.OperationalError(libpq.get_error_message()))
+                        return
+                    continue
                 if result.status == pq.ExecStatus.PIPELINE_SYNC:
                     self._syncs -= 1
                     self._results.append([])
@@ -209,9 +225,7 @@ class _Link:
 
     def _lose(self, error: psycopg.OperationalError) -> None:
         self._lost = error
-        # A dead socket is readable for ever.
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._unwatch()
         if self._done is not None and not self._done.done():
             self._done.set_exception(error)
 
