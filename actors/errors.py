@@ -292,7 +292,7 @@ class SchemaViolationError(WorkflowError):
 
 
 class ToolCallError(WorkflowError):
-    """The model called an unknown tool, or with wrong arguments, was told so, and did it again. Another try asks anew."""
+    """The model called an unknown tool, or with wrong arguments, was told so, and did it again. A new try asks anew."""
 
     code = "tool_call"
 
