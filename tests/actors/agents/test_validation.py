@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import re
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from actors.agents.definition import MAX_EDGES, MAX_NODES, Payload, WorkflowDefinition
 from actors.agents.documents import MAX_DEPTH
+from actors.agents.paths import Paths
 from actors.agents.validation import Known, check, faults
 from actors.errors import DefinitionFaultsError
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
@@ -74,9 +79,14 @@ def test_each_fault_is_found_where_it_is(document: dict[str, Any], path: str, co
     assert found(document) == [(path, code)]
 
 
-def test_all_faults_are_told_at_once_and_the_error_survives_a_process_boundary() -> None:
-    import pickle  # noqa: PLC0415
+def test_the_documented_definition_is_sound() -> None:
+    documented = Path(__file__).parents[3] / "docs" / "workflows.md"
+    [written] = re.findall(r"```json\n(.*?)```", documented.read_text(), re.DOTALL)
+    known = Known(llm=lambda choice: choice in {"google", "openai"}, tools=frozenset({"web_search"}))
+    assert faults(WorkflowDefinition.model_validate(orjson.loads(written)), known) == []
 
+
+def test_all_faults_are_told_at_once_and_the_error_survives_a_process_boundary() -> None:
     broken = payload(edge("a", "z"), edge("y", "a"), start_node_id="x", agent_configs=[agent(llm_choice="gpt-0")])
     broken["nodes"] = [node("a")]
     with pytest.raises(DefinitionFaultsError) as caught:
@@ -125,8 +135,6 @@ def test_a_condition_that_nobody_knows_is_refused(condition: Any) -> None:
 
 
 def test_branches_that_run_at_once_meet_where_both_lead_and_loops_never_wait_for_themselves() -> None:
-    from actors.agents.paths import Paths  # noqa: PLC0415
-
     diamond = defined(
         edge("a", "b"), edge("a", "c"), edge("b", "d"), edge("c", "c2"), edge("c2", "d"), edge("d", "END")
     )
@@ -142,8 +150,6 @@ def diamond_edges() -> list[dict[str, Any]]:
 
 
 def test_joins_of_any_small_graph_are_ordered_so_no_two_wait_for_each_other() -> None:
-    from actors.agents.paths import Paths  # noqa: PLC0415
-
     names = "abc"
     pairs = list(itertools.product(names, names))
     for chosen in itertools.chain.from_iterable(itertools.combinations(pairs, n) for n in range(1, 6)):
