@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ _MODERATED = (
     "content_policy_violation", "moderation_blocked", "content_filter", "safety system", "nsfw",
     "flagged as sensitive", "(e005)", "content policy",
 )  # fmt: skip
+_PLACE = re.compile(r"([a-z_][\w.\[\]]{0,199}): ")
 _PASSING = frozenset({408, 409, 425})
 _NO_URL = frozenset({"InvalidURL", "UnsupportedProtocol", "LocalProtocolError"})
 # By the names of their classes: httpx, httpx2 and aiohttp are not all installed.
@@ -100,8 +102,11 @@ def told(body: bytes) -> tuple[str, str, str]:
         if isinstance(said, list):
             said = "; ".join(str(each) for each in said)
         return str(said), str(found.get("error_type") or ""), ""
-    said = fault.get("message") or fault
-    return str(said), str(fault.get("code") or fault.get("type") or ""), str(fault.get("param") or "")
+    said = str(fault.get("message") or fault)
+    # Anthropic puts the place before its sentence.
+    place = _PLACE.match(said)
+    field = fault.get("param") or (place[1] if place else "")
+    return said, str(fault.get("code") or fault.get("type") or ""), str(field)
 
 
 def of_exception(provider: str, error: BaseException, *, model: str | None = None) -> ProviderError | None:

@@ -66,11 +66,17 @@ class Files:
 
 
 def media_type_of(data: bytes, name: str | None) -> str:
-    """What the bytes' signature proves, else what the name says, else that nothing is known."""
+    """What the bytes' signature proves, else what the name says, else whether they are a text."""
     kind = sniff(data)
     if kind is not None and kind.media_type:
         return kind.media_type
-    return mimetypes.guess_type(name or "")[0] or "application/octet-stream"
+    if guessed := mimetypes.guess_type(name or "")[0]:
+        return guessed
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    return "text/plain"
 
 
 def modality_of(attachment: Attachment) -> Modality:
