@@ -213,6 +213,12 @@ class ThreadBusyError(RunError):
     code = "thread_busy"
 
 
+class ThreadForbiddenError(RunError):
+    """The thread belongs to another wallet: going on with it would show its conversation."""
+
+    code = "forbidden"
+
+
 class RunConflictError(RunError):
     """The run's present state does not allow what was asked: a late, repeated or unknown answer among them."""
 

@@ -106,6 +106,7 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.RunInputError: 422,
     actors_errors.RunTooLargeError: 413,
     actors_errors.ThreadBusyError: 409,
+    actors_errors.ThreadForbiddenError: 403,
     actors_errors.RunConflictError: 409,
 }
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError
+from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError, ThreadForbiddenError
 from actors.runs import forking
 from actors.runs.events import RunFollower
 from actors.runs.forking import CheckpointInfo
@@ -58,7 +58,8 @@ class Runs:
 
         On a thread that has an unfinished run it waits its turn where `queue` is set. The same `run_id` a second time
         answers the first run, so that a caller may repeat itself. `budget` takes `max_cost_micro_usd` and `max_tokens`.
-        Raises `ThreadBusyError`, `RunTooLargeError`, and `ConflictError` for a `run_id` that is another run's.
+        Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and
+        `ConflictError` for a `run_id` that is another run's.
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
@@ -73,6 +74,10 @@ class Runs:
             await runs.hold_thread(session, run.thread_id)
             if run_id is not None and (earlier := await session.get(Run, run_id)) is not None:
                 return _same(earlier, run)
+            if thread_id is not None:
+                last = await runs.last_on(session, thread_id)
+                if last is not None and last.owner not in {None, owner}:
+                    raise ThreadForbiddenError(f"thread {thread_id!r} belongs to another wallet", subject=thread_id)
             unfinished = await runs.unfinished_on(session, run.thread_id)
             if unfinished and not queue:
                 raise ThreadBusyError(

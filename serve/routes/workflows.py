@@ -144,16 +144,17 @@ async def run_workflow(
     caller = authorize(caller, body.wallet_address)
     workflow = await given.workflows.get(workflow_id_api)
     run_id = await _reserved(request, given, caller, idempotency_key, body)
-    if body.thread_id is not None:
-        last = await given.workflow_runs.last_on(body.thread_id)
-        if last is not None:
-            require_owner(caller, last.owner, noun="thread", subject=body.thread_id)
+    owner = caller.wallet
+    if body.thread_id is not None and (last := await given.workflow_runs.last_on(body.thread_id)) is not None:
+        require_owner(caller, last.owner, noun="thread", subject=body.thread_id)
+        # A key that acts for all goes on for whose thread it is.
+        owner = owner or last.owner
     await given.workflow_runs.start(
         workflow,
         body.task_description,
         initial_scratchpad=body.initial_scratchpad,
         thread_id=body.thread_id,
-        owner=caller.wallet,
+        owner=owner,
         run_id=run_id,
         queue=body.queue,
         deadline_s=body.deadline_s,

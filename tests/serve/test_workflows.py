@@ -535,3 +535,15 @@ async def test_a_run_whose_host_dies_goes_on_and_makes_no_tool_call_twice(
     assert ended.output["messages"][-1]["content"] == "after all"
     assert len(web.queries) == 1
     assert len(llm.calls) == 3
+
+
+async def test_of_two_wallets_that_begin_a_thread_at_once_one_has_it(client: httpx.AsyncClient) -> None:
+    workflow = await define(client)
+    headers = {"Prefer": "respond-async"}
+    answers = await asyncio.gather(
+        *(
+            run(client, workflow, thread_id="same", wallet_address=f"0x{i}", queue=True, headers=headers)
+            for i in range(6)
+        )
+    )
+    assert sorted(each.status_code for each in answers) == [202, 403, 403, 403, 403, 403]
