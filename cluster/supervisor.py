@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
 from typing import Generic, TypeVar
 
@@ -152,16 +153,22 @@ class Supervisor:
             url = f"http://{_reachable(serve.host)}:{serve.port}"
             ray_cluster.wait_for_api(url)
             self._tell("API", url)
-        self._tell("Verification", "starting")
-        ray_cluster.start_runner(self._settings)
-        self._tell("Verification", f"scorer {self._settings.actors.verification.scorer.kind}")
+        # Each is a process that imports for seconds: side by side.
+        parts: list[tuple[str, Callable[[Settings], None], str]] = [
+            ("Verification", ray_cluster.start_runner, f"scorer {self._settings.actors.verification.scorer.kind}"),
+        ]
         if self._api:  # `hyvve verify` is over too soon for periodic work, and begins no runs
-            self._tell("Runs", "starting")
-            ray_cluster.start_hosts(self._settings)
-            self._tell("Runs", f"{self._settings.actors.runs.hosts} hosts")
-            self._tell("Schedules", "starting")
-            ray_cluster.start_scheduler(self._settings)
-            self._tell("Schedules", "running")
+            parts += [
+                ("Runs", ray_cluster.start_hosts, f"{self._settings.actors.runs.hosts} hosts"),
+                ("Schedules", ray_cluster.start_scheduler, "running"),
+            ]
+        started = []
+        for name, start, _ in parts:
+            self._tell(name, "starting")
+            started.append(_Beside(partial(start, self._settings)))
+        for (name, _, what), part in zip(parts, started, strict=True):
+            part.result()
+            self._tell(name, what)
         self._publish("ready", api_url=url, judges_by=described(self._settings))
         self._watched = Watch(ray_address=node.address, own=cluster.ray_address is None, api_url=url)
 
