@@ -32,7 +32,7 @@ _MODERATED = (
 )  # fmt: skip
 _PLACE = re.compile(r"([a-z_][\w.\[\]]{0,199}): ")
 _PASSING = frozenset({408, 409, 425})
-_NO_URL = frozenset({"InvalidURL", "UnsupportedProtocol", "LocalProtocolError"})
+_NO_URL = frozenset({"InvalidURL", "UnsupportedProtocol", "LocalProtocolError", "NonHttpUrlClientError"})
 # By the names of their classes: httpx, httpx2 and aiohttp are not all installed.
 _CONNECTION = frozenset(
     {"TransportError", "ClientError", "APIConnectionError", "OSError", "TimeoutError", "TimeoutException"}
