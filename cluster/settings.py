@@ -153,6 +153,11 @@ _SCHEMES = {
     "GOOGLE_GEMINI_BASE_URL": ("gemini.base_url", ("https", "http")),
     "ATOMA_BASE_URL": ("atoma.base_url", ("https", "http")),
     "HYVVE_SEARCH_URL": ("search.base_url", ("https", "http")),
+    "REPLICATE_BASE_URL": ("actors.providers.replicate.base_url", ("https", "http")),
+    "REPLICATE_WEBHOOK_URL": ("actors.providers.replicate.webhook_url", ("https",)),
+    "ANTHROPIC_BASE_URL": ("actors.providers.anthropic.base_url", ("https", "http")),
+    "HF_INFERENCE_ENDPOINT": ("actors.providers.huggingface.base_url", ("https", "http")),
+    "HF_ENDPOINT": ("actors.providers.huggingface_hub", ("https", "http")),
 }
 
 

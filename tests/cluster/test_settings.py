@@ -193,6 +193,9 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
     values = {
         "HYVVE_SCORER_MEMBERS": "local", "HYVVE_SCORER": "vote", "HYVVE_BLOB_STORE": "walrus",
         "HYVVE_LLM_MODELS": "openai:m", "HYVVE_LLM_PRICES": "m=1/2", "HYVVE_SEARCH": "keyless",
+        "HYVVE_PROVIDER_KEYS": "acme=k", "HYVVE_PROVIDER_URLS": "acme=https://x.example",
+        "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
+        "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
     }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
@@ -208,6 +211,44 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         if variable.name == "HYVVE_SCORER_MEMBERS":
             environ["HYVVE_SCORER"] = "vote"
         Settings.from_environment(environ)
+
+
+def test_ai_providers_are_reached_by_the_names_that_their_own_libraries_use() -> None:
+    providers = Settings.from_environment(
+        {
+            "REPLICATE_API_TOKEN": "r8_1",
+            "REPLICATE_WEBHOOK_SECRET": "whsec_1",
+            "OPENAI_API_KEY": "sk-1",
+            "OPENAI_BASE_URL": "http://localhost:9999/v1",
+            "ANTHROPIC_API_KEY": "sk-ant-1",
+            "HF_TOKEN": "hf_1",
+            "HF_ENDPOINT": "https://hub.example",
+            "HYVVE_PROVIDER_KEYS": "acme=a=b",
+            "HYVVE_PROVIDER_URLS": "acme=https://acme.example/v1?x=1",
+            "HYVVE_PROVIDER_TIMEOUT_S": "30",
+        }
+    ).actors.providers
+    keys = [providers.reach_of(name).api_key for name in ("replicate", "openai", "anthropic", "huggingface", "acme")]
+    assert [key and key.get_secret_value() for key in keys] == ["r8_1", "sk-1", "sk-ant-1", "hf_1", "a=b"]
+    assert providers.openai.base_url == "http://localhost:9999/v1"
+    assert providers.huggingface_hub == "https://hub.example"
+    assert providers.reach_of("acme").base_url == "https://acme.example/v1?x=1"
+    assert providers.reach_of("unknown").api_key is None
+    assert providers.timeout_s == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HYVVE_PROVIDER_KEYS", "sk-verysecret"), ("HYVVE_PROVIDER_MODELS", "flux"), ("HYVVE_PROVIDER_PRICES", "m=free"),
+        ("REPLICATE_BASE_URL", "localhost"), ("REPLICATE_WEBHOOK_URL", "http://a.example/hook"), ("HF_ENDPOINT", "hub"),
+    ],
+)  # fmt: skip
+def test_an_ai_providers_setting_that_cannot_be_used_is_named_and_shows_no_key(name: str, value: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({name: value})
+    assert caught.value.subject == name
+    assert "verysecret" not in str(caught.value)
 
 
 def test_one_variable_sets_every_limit_on_a_files_size(tmp_path: Path) -> None:
