@@ -113,10 +113,12 @@ def streamed(
     deltas += [{"content": text[at : at + step]} for at in range(0, len(text), step)]
     for index, call in enumerate(tool_calls):
         written = call["function"]["arguments"]
-        half = len(written) // 2
-        begun = {**call, "index": index, "function": {**call["function"], "arguments": written[:half]}}
+        # Two pieces at least, and none larger than real ones.
+        size = min(max(1, -(-len(written) // 2)), 1_000)
+        begun = {**call, "index": index, "function": {**call["function"], "arguments": written[:size]}}
         deltas.append({"tool_calls": [begun]})
-        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": written[half:]}}]})
+        for at in range(size, len(written), size):
+            deltas.append({"tool_calls": [{"index": index, "function": {"arguments": written[at : at + size]}}]})
     base = {"id": "chatcmpl-stub", "object": "chat.completion.chunk", "created": 1_760_000_000, "model": "stub-model"}
     events = [base | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     ending: tuple[bytes, ...] = ()

@@ -17,6 +17,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable
 
 from actors.agents.llms.prices import PriceList, Usage
+from actors.agents.llms.streamed_calls import calls_fault, calls_of, size_of, without_calls
 from actors.errors import LLMAnswerError, LLMError, LLMRefusedError, LLMUnavailableError
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class LLM:
         self, chat: Runnable[Any, AIMessage], messages: list[BaseMessage], on_token: OnToken
     ) -> AIMessage:
         chunks: list[AIMessageChunk] = []
+        size = 0
         async with aclosing(chat.astream(messages)) as stream:  # type: ignore[type-var]  # an async generator, typed as an iterator
             while True:
                 try:
@@ -98,14 +100,18 @@ class LLM:
                     break
                 assert isinstance(chunk, AIMessageChunk)
                 chunks.append(chunk)
+                size += size_of(chunk)
+                if fault := calls_fault(chunks, size):
+                    raise LLMAnswerError(f"{self.model} at {self.provider} {fault}", subject=self.model)
                 if text := chunk.text:
                     waiting = on_token(text)
                     if inspect.isawaitable(waiting):
                         await waiting
         if not chunks:
             raise LLMAnswerError(f"{self.model} at {self.provider} streamed nothing", subject=self.model)
-        message = message_chunk_to_message(add_ai_message_chunks(*chunks))
+        message = message_chunk_to_message(add_ai_message_chunks(*map(without_calls, chunks)))
         assert isinstance(message, AIMessage)
+        message.tool_calls, message.invalid_tool_calls = calls_of(chunks)
         if not message.response_metadata.get("finish_reason"):
             # The connection can end between two events without anybody noticing.
             raise LLMUnavailableError(

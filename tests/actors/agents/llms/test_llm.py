@@ -303,6 +303,27 @@ async def test_arguments_that_are_no_json_reach_the_agent_as_an_invalid_call() -
     assert (call["name"], call["args"]) == ("web_search", '{"query": "Per')
 
 
+async def test_a_stream_completes_no_arguments_that_the_model_did_not_write() -> None:
+    half = openai.tool_call("web_search", '{"query": "Per')
+    whole = openai.tool_call("web_search", {"query": "Peru"})
+    async with OpenAIStub(script=[openai.streamed("", tool_calls=[half, whole], finish="tool_calls")]) as stub:
+        far = Far(stub, "gpt-x", openai.completion, openai.calls, openai.error)
+        answer = await far.llm().ask(ASKED, tools=[SEARCH], on_token=lambda _: None)
+        await far.catalogue.close()
+    assert [call["args"] for call in answer.message.tool_calls] == [{"query": "Peru"}]
+    assert [call["args"] for call in answer.message.invalid_tool_calls] == ['{"query": "Per']
+
+
+@pytest.mark.parametrize("written", ['{"query": ' + "]" * 200_000, '{"query": "' + "x" * 550_000 + '"}'])
+async def test_arguments_without_end_are_given_up_in_time(written: str) -> None:
+    call = openai.tool_call("web_search", written)
+    async with OpenAIStub(script=[openai.streamed("", tool_calls=[call], finish="tool_calls")]) as stub:
+        far = Far(stub, "gpt-x", openai.completion, openai.calls, openai.error)
+        with pytest.raises(LLMAnswerError, match="characters of arguments"):
+            await asyncio.wait_for(far.llm().ask(ASKED, tools=[SEARCH], on_token=lambda _: None), 30)
+        await far.catalogue.close()
+
+
 async def test_a_server_that_counts_nothing_is_estimated_and_says_so() -> None:
     reply = openai.completion("Lima is the capital of Peru.")
     body = orjson.loads(reply.body)
