@@ -166,6 +166,8 @@ class Pacer:
             while True:
                 self._wake.clear()
                 want, turns = self._want, self._turns_to_ask()
+                # What is given back is not used again while the ledger hears of it: it may be another's by then.
+                self._held = min(self._held, want)
                 grant = await self._ledger.settle(want=want, busy=self._busy, turns=turns)
                 self._apply(grant)
                 if want == 0 and self._want == 0:

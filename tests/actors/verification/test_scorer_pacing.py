@@ -84,6 +84,31 @@ async def test_workers_together_never_exceed_the_concurrency_and_all_get_on(redi
     assert slots_taken(redis_url) == 0
 
 
+async def test_a_slot_on_its_way_back_is_not_used() -> None:
+    """Two workers with the same slot would be one call more than the provider allows."""
+    provider, later, shrunk = Provider(0.2), asyncio.TaskGroup(), False
+
+    class SlowLedger(LocalLedger):
+        async def settle(self, *, want: int, busy: int, turns: int) -> Grant:
+            nonlocal shrunk
+            if provider.peak == 8 and 0 < want < 8 and not shrunk:
+                shrunk = True
+                for _ in range(8):
+                    later.create_task(provider.call(pacer))
+                await asyncio.sleep(0.02)
+                assert provider.busy <= max(want, busy)
+            return Grant(want, turns, others=1)
+
+        async def close(self) -> None: ...
+
+    pacer = Pacer(Limits(8), SlowLedger(Limits(8)))
+    async with later:
+        await asyncio.gather(*(provider.call(pacer) for _ in range(8)), provider.call(pacer))
+    await pacer.close()
+    assert shrunk
+    assert len(provider.began) == 17
+
+
 async def test_a_newcomer_gets_a_share_although_another_holds_every_slot(redis_url: str) -> None:
     """A person uploads one file while a batch runs: the upload must not wait for the batch's end."""
     limits, provider = Limits(8), Provider(0.05)
