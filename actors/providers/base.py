@@ -18,6 +18,7 @@ from actors.errors import (
     MissingExtraError,
     MissingKeyError,
     PayloadFaultsError,
+    ProviderAnswerError,
     ProviderError,
     ProviderUnavailableError,
     UnknownModelError,
@@ -162,7 +163,7 @@ class AIProvider(ABC):
         known = self._models.get((model, operation))
         if known is not None and time.monotonic() < known[0] + self.settings.model_ttl_s:
             return known[1]
-        found = await self.guarded(lambda: self.look_up(model, operation), model, None)
+        found = _checked(self.name, await self.guarded(lambda: self.look_up(model, operation), model, None))
         if len(self._models) >= 1000:
             self._models.clear()
         self._models[model, operation] = (time.monotonic(), found)
@@ -227,3 +228,14 @@ class AIProvider(ABC):
         except (MissingExtraError, MissingKeyError) as error:
             return error.message
         return None
+
+
+def _checked(provider: str, model: ModelInfo) -> ModelInfo:
+    """The model, if what it is told to take can be checked; what it is told to give is left out where it cannot."""
+    if (reason := schema.fault_of(model.input_schema or {})) is not None:
+        raise ProviderAnswerError(f"{provider} says of {model.id} what is no JSON Schema: {reason}", subject=model.id)
+    return (
+        model
+        if schema.fault_of(model.output_schema or {}) is None
+        else model.model_copy(update={"output_schema": None})
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,16 +18,22 @@ T = TypeVar("T", bound=BaseModel)
 
 
 async def called(
-    provider: AIProvider, payload: Payload, *, key: str = "call", timeout_s: float | None = None
+    provider: AIProvider,
+    payload: Payload,
+    *,
+    key: str = "call",
+    timeout_s: float | None = None,
+    wake: asyncio.Event | None = None,
 ) -> ProviderResponse:
     """What the model answers. A response, or the id of a job, is recorded with the run as soon as there is one: the
-    same step, run again by another host, takes it from there. The usage is added to the run's.
+    same step, run again by another host, takes it from there. The usage is added to the run's. `wake` is set by
+    whoever knows that a job is done. Raises as `AIProvider.execute` does, and `BudgetExceededError`.
 
     `key` names the call within its step. A try after a job's own failure begins a new job, one at most; a try after a
-    lost connection waits for the old one. Raises as `AIProvider.execute` does, and `BudgetExceededError`.
+    lost connection waits for the old one.
     """
     if isinstance(provider, JobProvider):
-        return await _job(provider, payload, key, timeout_s)
+        return await _job(provider, payload, key, timeout_s, wake)
 
     async def call(idempotency_key: str) -> ProviderResponse:
         return await provider.execute(payload, idempotency_key=idempotency_key, timeout_s=timeout_s)
@@ -35,7 +42,9 @@ async def called(
     return _counted(response, is_new=is_new)
 
 
-async def _job(provider: JobProvider, payload: Payload, key: str, timeout_s: float | None) -> ProviderResponse:
+async def _job(
+    provider: JobProvider, payload: Payload, key: str, timeout_s: float | None, wake: asyncio.Event | None
+) -> ProviderResponse:
     number = 0
     while True:
 
@@ -45,7 +54,7 @@ async def _job(provider: JobProvider, payload: Payload, key: str, timeout_s: flo
         job, is_new = await _once(f"{key}:{number}", start, Job)
 
         async def finish(_: str, job: Job = job) -> ProviderResponse:
-            return await provider.finish(job, payload, timeout_s=timeout_s)
+            return await provider.finish(job, payload, timeout_s=timeout_s, wake=wake)
 
         try:
             response, is_new = await _once(f"{key}:{number}:response", finish, ProviderResponse)

@@ -61,6 +61,15 @@ def repaired(payload: Payload, issues: Iterable[Issue]) -> Payload:
     return payload.model_copy(update={"input": value})
 
 
+def fault_of(schema: Mapping[str, Any]) -> str | None:
+    """Why nothing can be held against this schema; `None` where it is one."""
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return f"{error.json_path}: {error.message}"[:300]
+    return None
+
+
 def issues(value: Mapping[str, Any], schema: Mapping[str, Any], *, known: Collection[str] = ()) -> list[Issue]:
     """What of the schema `value` does not satisfy, in the order of the value. `known` are further fields that may stand
     beside those of the schema.

@@ -201,6 +201,20 @@ async def test_without_any_key_each_says_what_to_set(files: Files) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("replicate", "replicate"), ("anthropic", "anthropic"), ("huggingface", "huggingface_hub"), ("openai", "openai")],
+)
+async def test_each_extra_is_named_where_its_library_is_missing(
+    files: Files, name: str, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    reach = ProviderReach(api_key=SecretStr(KEY))
+    found = await ProviderRegistry(ProviderSettings(**{name: reach}), files).capabilities()
+    told = {each.provider: each.missing for each in found}
+    assert told[name] == f"the {name} provider needs: pip install 'hyvve[{name}]'"
+
+
 async def test_a_library_that_is_not_installed_is_named_with_the_way_to_it(files: Files) -> None:
     class Without(OpenAIProvider):
         sdk = "a_library_that_nobody_has"

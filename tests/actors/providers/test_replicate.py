@@ -10,6 +10,7 @@ import pytest
 from actors.errors import (
     JobCanceledError,
     JobFailedError,
+    ProviderAnswerError,
     ProviderModerationError,
     ProviderUnavailableError,
     UnknownModelError,
@@ -20,7 +21,7 @@ from actors.providers.replicate import ReplicateProvider
 from storage.blobs.local import LocalBlobStore
 from tests.conformance.ai_provider import KEY, PNG, AIProviderSpec, FarSide, Open, is_quiet, until
 from tests.stubs.http import Reply
-from tests.stubs.replicate import End, ReplicateStub, problem
+from tests.stubs.replicate import End, Model, ReplicateStub, problem
 
 PRICED = {"predict_time": 2.5, "input_token_count": 9, "output_token_count": 3}
 
@@ -188,6 +189,15 @@ class TestReplicate(AIProviderSpec):
         with pytest.raises(UnknownModelError):
             await jobs.get_capabilities(model)
         assert stub.requests == []
+
+    async def test_a_model_that_is_described_by_nonsense_is_named(self, stub: ReplicateStub, jobs: JobProvider) -> None:
+        schemas = {"Input": {"type": "object", "properties": {"prompt": {"type": "words"}}}}
+        stub.models["acme/odd"] = Model("acme/odd", schemas)
+        with pytest.raises(ProviderAnswerError, match=r"acme/odd what is no JSON Schema: \$\.properties\.prompt"):
+            await jobs.get_capabilities("acme/odd")
+        stub.models["acme/bare"] = Model("acme/bare", {})
+        with pytest.raises(ProviderAnswerError, match="does not say what acme/bare takes"):
+            await jobs.get_capabilities("acme/bare")
 
     async def test_a_job_is_finished_by_its_id_by_another_process(
         self, stub: ReplicateStub, jobs: JobProvider, opened: Open, picture: Payload

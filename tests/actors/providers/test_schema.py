@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -104,6 +105,19 @@ def test_a_hostile_schema_makes_nothing_be_fetched_and_a_huge_payload_is_answere
     recursive = {"components": {"schemas": {"Input": {"properties": {"a": {"$ref": "#/components/schemas/Input"}}}}}}
     assert openapi.component(recursive, "Input") is not None
     assert openapi.component({"components": {"schemas": {"Input": {"$ref": "http://127.0.0.1/x"}}}}, "Input") == {}
+
+
+def test_a_strangers_document_costs_no_more_than_a_limit() -> None:
+    doubling: dict[str, Any] = {f"s{n}": {"allOf": [{"$ref": f"#/components/schemas/s{n + 1}"}] * 2} for n in range(40)}
+    begun = time.monotonic()
+    found = openapi.component(
+        {"components": {"schemas": {"Input": {"$ref": "#/components/schemas/s0"}, **doubling}}}, "Input"
+    )
+    assert found is not None
+    assert time.monotonic() - begun < 2
+    slow = {"properties": {"prompt": {"type": "string", "pattern": "^(a+)+$"}}}
+    harmless = openapi.component({"components": {"schemas": {"Input": slow}}}, "Input")
+    assert harmless == {"properties": {"prompt": {"type": "string"}}}
 
 
 def test_files_are_found_however_deep() -> None:
