@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import socket
+import threading
 import time
 import traceback
 import urllib.error
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 APPLICATION = "hyvve"
 NAMESPACE = "hyvve"
 _CONNECT_TIMEOUT_S = 5.0
+# Three actors and an application are told to go; a cluster in order takes a second or two.
+_WITHDRAW_S = 30.0
 _API_TIMEOUT_S = 180.0
 # Serve kills a proxy that is not ready in 5 s, three times in a row; on a busy machine it starts no faster for that.
 _PROXY_START_S = "30"
@@ -285,7 +288,10 @@ def stop(settings: Settings, *, deployed: bool = True) -> None:
     import ray  # noqa: PLC0415
 
     if settings.cluster.ray_address is not None:
-        (withdraw if deployed else withdraw_runner)(settings)
+        # Calls to a cluster that is half gone never return; what it runs ends with it.
+        leaving = threading.Thread(target=withdraw if deployed else withdraw_runner, args=[settings], daemon=True)
+        leaving.start()
+        leaving.join(_WITHDRAW_S)
     ray.shutdown()
 
 

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 _WATCH_INTERVAL_S = 1.0
 _RAY_GRACE_S = 5.0
+_ACTOR_GRACE_S = 15.0
 _LOOK_INTERVAL_S = 5.0
 # Starting anew is given up after so many in a row that did not last this long.
 _RESTARTS, _LASTED_S = 3, 600.0
@@ -68,6 +69,7 @@ class Supervisor:
         self._steps: dict[str, str] = {}
         self._state_lock = threading.Lock()
         self._ray_started = False
+        self._actors: list[_Beside[None]] = []
         self._watched: Watch
         process = psutil.Process()
         self._state = State(
@@ -162,11 +164,10 @@ class Supervisor:
                 ("Runs", ray_cluster.start_hosts, f"{self._settings.actors.runs.hosts} hosts"),
                 ("Schedules", ray_cluster.start_scheduler, "running"),
             ]
-        started = []
         for name, start, _ in parts:
             self._tell(name, "starting")
-            started.append(_Beside(partial(start, self._settings)))
-        for (name, _, what), part in zip(parts, started, strict=True):
+            self._actors.append(_Beside(partial(start, self._settings)))
+        for (name, _, what), part in zip(parts, self._actors, strict=True):
             part.result()
             self._tell(name, what)
         self._publish("ready", api_url=url, judges_by=described(self._settings))
@@ -217,6 +218,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._publish("stopping")
+        for part in self._actors:  # one that is made after we took our leave would stay
+            part.wait(_ACTOR_GRACE_S)
         if self._ray_started:
             try:
                 ray_cluster.stop(self._settings, deployed=self._api)
@@ -272,6 +275,9 @@ class _Beside(Generic[T]):
             self._results.append(self._work())
         except BaseException as error:  # noqa: BLE001 - carried to the other thread
             self._failure = error
+
+    def wait(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
 
     def raise_failure(self) -> None:
         if self._failure is not None:
