@@ -76,7 +76,10 @@ class RayFanout:
         self._settings = setup.verification
         cpus = cpus_per_task(setup.verification)
         self._prepare_options: dict[str, Any] = {"num_cpus": cpus}
-        self._judge_options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": setup.verification.fanout.num_gpus}
+        # Left to itself, Ray fills one node to the half before it uses the next.
+        self._judge_options: dict[str, Any] = {
+            "num_cpus": cpus, "num_gpus": setup.verification.fanout.num_gpus, "scheduling_strategy": "SPREAD",
+        }  # fmt: skip
         self._counted = 0.0
         self._slots = 1
         self._running = 0
