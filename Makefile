@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-up bench-waiting clean
+.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-up bench-runs bench-waiting clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,7 +40,7 @@ format: $(STAMP) ## format and mend what can be mended
 lock: $(STAMP) ## compile requirements/lock.txt anew
 	UV=$(BIN)/uv requirements/compile.sh
 
-bench: bench-up bench-serve bench-verify bench-quality bench-waiting ## every benchmark
+bench: bench-up bench-serve bench-verify bench-quality bench-runs bench-waiting ## every benchmark
 
 bench-serve: $(STAMP) ## Serve against plain uvicorn; the clients' poll against an ORM read
 	$(BIN)/python -m tests.benchmarks.bench_serve
@@ -56,6 +56,9 @@ bench-up: $(STAMP) ## `hyvve up` to the first 200 against a bare Ray Serve scrip
 
 bench-waiting: $(STAMP) ## 100,000 waiting runs: a host's memory, how soon one goes on, listings
 	$(BIN)/python -m tests.benchmarks.bench_waiting
+
+bench-runs: $(STAMP) ## durable steps: no checkpointer, ours, LangGraph's own, dbos
+	$(BIN)/python -m tests.benchmarks.bench_runs
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -13,6 +13,7 @@ from uuid import UUID
 import ray
 
 from actors import detached
+from actors.runs import heap
 from actors.runs.host import RunHost
 from actors.runs.kinds import RunSetup
 from storage.runs import SHARDS
@@ -45,6 +46,7 @@ class RunHostActor(RunHost):
     def __init__(self, setup: HostSetup) -> None:
         self._made_from = setup
         super().__init__(setup.runs, setup.shards, name=f"{_noun(setup.index)} of {setup.runs.actors.runs.hosts}")
+        heap.settle()
 
     async def has(self, setup: HostSetup) -> bool:  # type: ignore[override]  # an actor is made from its index too
         return self._made_from == setup

@@ -57,8 +57,6 @@ from storage.errors import DatabaseUnavailableError
 
 # Both stand in the key of every table, and PostgreSQL indexes no more than 2,704 bytes of a row.
 _KEY_BYTES = 2000
-# Of one checkpoint or one task's writes. PostgreSQL itself takes less than 1 GB in a message.
-_WRITE_BYTES = 512 * 1024 * 1024
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -153,7 +151,7 @@ class GroupCommitSaver(ThreadedSaver):
         rows.append((CHECKPOINTS, Cells(row)))
         if self._companion is not None:
             rows.extend(self._companion.with_checkpoint(config, metadata))
-        await self._write(thread_id, rows)
+        await self.writer.write(rows, subject=thread_id)
         return config_of(thread_id, namespace, checkpoint["id"])
 
     async def aput_writes(
@@ -174,17 +172,7 @@ class GroupCommitSaver(ThreadedSaver):
         if self._companion is not None:
             rows.extend(self._companion.with_writes(config, writes, task_id))
         if rows:
-            await self._write(thread_id, rows)
-
-    async def _write(self, thread_id: str, rows: Rows) -> None:
-        size = sum([len(row[-1]) for table, row in rows if type(row) is Cells])
-        if size > _WRITE_BYTES:
-            raise RunTooLargeError(
-                f"a step of thread {thread_id[:40]!r} has {size:,} bytes of state to keep, of at most "
-                f"{_WRITE_BYTES:,}; store large content as a blob and keep its id in the state",
-                subject=thread_id[:100],
-            )
-        await self.writer.write(rows)
+            await self.writer.write(rows, subject=thread_id)
 
     def _dumped(self, value: Any) -> tuple[bytes, bytes]:
         kind, data = self.serde.dumps_typed(value)

@@ -15,6 +15,8 @@ T = TypeVar("T")
 # Turns of the loop between the first request and its departure: a step's writes and the checkpoint that follows them
 # are asked for three turns apart, and one transaction costs half of two.
 _TURNS = 4
+# So many have company enough: to wait for more would only leave the server idle.
+_COMPANY = 16
 
 
 class Gathering(ABC, Generic[T]):
@@ -52,6 +54,8 @@ class Gathering(ABC, Generic[T]):
         while True:
             await self._arrived.wait()
             for _ in range(_TURNS):
+                if len(self._waiting) >= _COMPANY:
+                    break
                 await asyncio.sleep(0)
             count = self.fit(self._waiting)
             batch, self._waiting = self._waiting[:count], self._waiting[count:]

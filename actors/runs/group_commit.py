@@ -8,6 +8,7 @@ order in which they were written: those of a later `write` never before those of
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,13 +17,18 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
+from actors.errors import RunTooLargeError
 from actors.runs import binary_rows
 from actors.runs.binary_rows import Cells
 from actors.runs.gathering import Gathering
 from actors.runs.pipeline import Pipeline, Statement, Unit
 
+_log = logging.getLogger(__name__)
+
 # Of one transaction: more waits for the next, so that memory and PostgreSQL's messages (1 GB) keep their bounds.
 _BATCH_BYTES = 16 * 1024 * 1024
+# Of one `write`. PostgreSQL itself takes less than 1 GB in a message.
+_WRITE_BYTES = 512 * 1024 * 1024
 
 
 class Table:
@@ -113,16 +119,26 @@ class GroupCommit(Gathering[_Request]):
         self._guard = [guard.inlined()] if guard is not None else []
         self._committed = committed
 
-    async def write(self, rows: Rows) -> None:
+    async def write(self, rows: Rows, *, subject: str | None = None) -> None:
         """Return when these rows are on disk, all of them or none. A row is its values in columns' order, or `Cells`.
 
-        Raises what PostgreSQL says of these rows, or `DatabaseUnavailableError` when it stays away. Who is cancelled
-        while waiting does not know; the rows are then on disk whole or not at all.
+        Raises what PostgreSQL says of these rows, `DatabaseUnavailableError` when it stays away, and
+        `RunTooLargeError`, which names `subject`. Who is cancelled while waiting does not know; the rows are then on
+        disk whole or not at all.
         """
-        encoded = [
-            (table, row if type(row) is Cells else binary_rows.row(table.encoders, row)) for table, row in rows
-        ]  # fmt: skip
-        size = sum([len(cell) for _, row in encoded for cell in row])
+        size = 0
+        encoded: list[tuple[Table, Cells]] = []
+        for table, given in rows:
+            row = given if type(given) is Cells else binary_rows.row(table.encoders, given)
+            encoded.append((table, row))
+            size += sum(map(len, row))
+        if size > _WRITE_BYTES:
+            whose = "" if subject is None else f" for {subject[:40]!r}"
+            raise RunTooLargeError(
+                f"{size:,} bytes{whose} are to be written at once, of at most {_WRITE_BYTES:,}: store large content as "
+                "a blob and keep its id in the state",
+                subject=subject and subject[:100],
+            )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.add(_Request(rows, encoded, size, done))
         await done
@@ -164,7 +180,10 @@ class GroupCommit(Gathering[_Request]):
 
     def _settle(self, batch: Sequence[_Request], error: Exception | None) -> None:
         if error is None and self._committed is not None:
-            self._committed([item for request in batch for item in request.given])
+            try:
+                self._committed([item for request in batch for item in request.given])
+            except Exception:  # noqa: BLE001 - durable is durable, whatever a listener does
+                _log.exception("rows are on disk, and who wanted to know of them failed")
         for request in batch:
             if request.done.done():
                 continue
