@@ -70,6 +70,9 @@ class Companion(Protocol):
 
     def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows: ...
 
+    def failed(self, error: Exception) -> None:
+        """What was given could not be written. LangGraph may not look before the next step has been asked about."""
+
 
 class GroupCommitSaver(ThreadedSaver):
     """The whole `BaseCheckpointSaver` contract, the extended part (copy, prune, delete for runs) too.
@@ -151,7 +154,7 @@ class GroupCommitSaver(ThreadedSaver):
         rows.append((CHECKPOINTS, Cells(row)))
         if self._companion is not None:
             rows.extend(self._companion.with_checkpoint(config, metadata))
-        await self.writer.write(rows, subject=thread_id)
+        await self._write(rows, thread_id)
         return config_of(thread_id, namespace, checkpoint["id"])
 
     async def aput_writes(
@@ -172,7 +175,15 @@ class GroupCommitSaver(ThreadedSaver):
         if self._companion is not None:
             rows.extend(self._companion.with_writes(config, writes, task_id))
         if rows:
+            await self._write(rows, thread_id)
+
+    async def _write(self, rows: Rows, thread_id: str) -> None:
+        try:
             await self.writer.write(rows, subject=thread_id)
+        except Exception as error:
+            if self._companion is not None:
+                self._companion.failed(error)
+            raise
 
     def _dumped(self, value: Any) -> tuple[bytes, bytes]:
         kind, data = self.serde.dumps_typed(value)

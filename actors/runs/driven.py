@@ -146,9 +146,9 @@ class DrivenRun:
             self._number(event, None, {})
         await self.end(status, error=error)
 
-    def renumber(self, seq: int) -> None:
-        """Go on after event `seq`, the last on disk: what came after it could not be written."""
-        self._seq, self._fault = seq, None
+    def go_back(self, row: Run) -> None:
+        """Go on after what is on disk: what came after it could not be written. What was spent stays spent."""
+        self._seq, self.steps, self._fault = row.event_seq, row.steps, None
         self._waiting = []
 
     def take_answers(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class DrivenRun:
         """Return when all that was told so far is on disk."""
         await asyncio.gather(*self._alone)
         if rows := self._taken():
-            await self._writer.write(rows)
+            await self._writer.write(rows, subject=self.row.thread_id)
 
     # What the checkpointer's transactions take along
 
@@ -362,14 +362,18 @@ class DrivenRun:
         self._lingering = None
         if self._closed or self._fault is not None:
             return
-        task = asyncio.get_running_loop().create_task(self._writer.write(self._taken()))
+        task = asyncio.get_running_loop().create_task(self._writer.write(self._taken(), subject=self.row.thread_id))
         self._alone.add(task)
         task.add_done_callback(self._written_alone)
 
     def _written_alone(self, task: asyncio.Task[None]) -> None:
         self._alone.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            # What follows these events must not be written without them.
+            self.unwritten(error)
+
+    def unwritten(self, error: BaseException) -> None:
+        """Something could not be written: nothing that follows it is written without it."""
+        if self._fault is None:
             self._fault = error
 
     def _open(self) -> None:
@@ -385,6 +389,9 @@ class RunsCompanion:
 
     def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows:  # noqa: ARG002
         return _present().with_checkpoint(_namespace(config))
+
+    def failed(self, error: Exception) -> None:
+        _present().unwritten(error)
 
 
 def _present() -> DrivenRun:

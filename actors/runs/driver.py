@@ -324,7 +324,7 @@ class Driver:
             log.error("run %s failed outside of its steps", run.run_id, exc_info=error)
             async with self._database.read() as session:
                 # What could not be written is not there: the numbers go on after what is.
-                run.renumber((await runs.get(session, run.run_id)).event_seq)
+                run.go_back(await runs.get(session, run.run_id))
         await run.end("failed", error=_failure(error))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -35,6 +36,13 @@ class Gathering(ABC, Generic[T]):
             self._task = asyncio.create_task(self._run(), name=type(self).__name__)
         self._waiting.append(request)
         self._arrived.set()
+
+    def withdraw(self, chosen: Callable[[T], bool]) -> list[T]:
+        """Those of the waiting that are chosen; they wait no more."""
+        withdrawn = [request for request in self._waiting if chosen(request)]
+        if withdrawn:
+            self._waiting = [request for request in self._waiting if not chosen(request)]
+        return withdrawn
 
     @abstractmethod
     async def serve(self, batch: list[T]) -> None:

@@ -2,7 +2,8 @@
 
 A transaction's cost is its round trips and its flush to disk, not its rows, so a hundred runs that step at once share
 both. `write` returns when the transaction that holds its rows is on disk, and not before. Rows become durable in the
-order in which they were written: those of a later `write` never before those of an earlier one.
+order in which they were written: those of a later `write` never before those of an earlier one. Where a thread's rows
+cannot be written, what the thread gave after them and still waits is not written either.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class _Request:
     given: Rows
     rows: list[tuple[Table, Cells]]
     size: int
+    subject: str | None
     done: asyncio.Future[None]
 
 
@@ -122,9 +124,9 @@ class GroupCommit(Gathering[_Request]):
     async def write(self, rows: Rows, *, subject: str | None = None) -> None:
         """Return when these rows are on disk, all of them or none. A row is its values in columns' order, or `Cells`.
 
-        Raises what PostgreSQL says of these rows, `DatabaseUnavailableError` when it stays away, and
-        `RunTooLargeError`, which names `subject`. Who is cancelled while waiting does not know; the rows are then on
-        disk whole or not at all.
+        `subject` is the thread that they are about; without one they stand alone. Raises what PostgreSQL says of these
+        rows, or of earlier ones of the thread, `DatabaseUnavailableError` when it stays away, and `RunTooLargeError`.
+        Who is cancelled while waiting does not know; the rows are then on disk whole or not at all.
         """
         size = 0
         encoded: list[tuple[Table, Cells]] = []
@@ -140,7 +142,7 @@ class GroupCommit(Gathering[_Request]):
                 subject=subject and subject[:100],
             )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.add(_Request(rows, encoded, size, done))
+        self.add(_Request(rows, encoded, size, subject, done))
         await done
 
     async def close(self) -> None:
@@ -161,13 +163,13 @@ class GroupCommit(Gathering[_Request]):
             (answer,) = await self._pipeline.run([self._unit(batch)])
             if not isinstance(answer, psycopg.Error):
                 self._settle(batch, None)
-            elif len(batch) == 1:
-                self._settle(batch, answer)
-            else:
-                # One run's bad row must not fail its neighbours: each stands alone now.
-                answers = await self._pipeline.run([self._unit([request]) for request in batch])
-                for request, each in zip(batch, answers, strict=True):
-                    self._settle([request], each if isinstance(each, psycopg.Error) else None)
+                return
+            # One run's bad row must not fail its neighbours: each thread stands alone now, and whole, for a step's
+            # writes and the checkpoint after them are two requests and one step.
+            parts = _by_subject(batch)
+            answers = await self._pipeline.run([self._unit(part) for part in parts]) if len(parts) > 1 else [answer]
+            for part, each in zip(parts, answers, strict=True):
+                self._settle(part, each if isinstance(each, psycopg.Error) else None)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self._settle(batch, error)
 
@@ -184,6 +186,9 @@ class GroupCommit(Gathering[_Request]):
                 self._committed([item for request in batch for item in request.given])
             except Exception:  # noqa: BLE001 - durable is durable, whatever a listener does
                 _log.exception("rows are on disk, and who wanted to know of them failed")
+        if error is not None:
+            subjects = {request.subject for request in batch if request.subject is not None}
+            batch = [*batch, *self.withdraw(lambda request: request.subject in subjects)]
         for request in batch:
             if request.done.done():
                 continue
@@ -191,3 +196,11 @@ class GroupCommit(Gathering[_Request]):
                 request.done.set_result(None)
             else:
                 request.done.set_exception(error)
+
+
+def _by_subject(batch: Sequence[_Request]) -> list[list[_Request]]:
+    """Those of one thread together, in order."""
+    parts: dict[object, list[_Request]] = {}
+    for request in batch:
+        parts.setdefault(request.subject if request.subject is not None else request.done, []).append(request)
+    return list(parts.values())

@@ -14,6 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
 from actors.runs.checkpointer import GroupCommitSaver
+from actors.runs.group_commit import GroupCommit, Table
+from actors.runs.pipeline import conninfo_of
 
 
 async def test_keeps_the_whole_contract(database_url: str) -> None:
@@ -96,3 +98,23 @@ async def test_the_loops_own_thread_is_told_to_await(database_url: str) -> None:
     async with GroupCommitSaver.open(database_url) as saver:
         with pytest.raises(asyncio.InvalidStateError, match="await"):
             saver.get_tuple({"configurable": {"thread_id": "t"}})
+
+
+async def test_what_a_thread_wrote_after_rows_that_cannot_be_written_is_not_written(database_url: str) -> None:
+    """LangGraph asks for a step's writes and for the checkpoint after them without looking at the first (#8039, #8234)."""
+    table = Table("notes", ("thread", "n"), ("text", "int4"), ("thread", "n"), "ignore")
+    async with await psycopg.AsyncConnection.connect(conninfo_of(database_url), autocommit=True) as connection:
+        await connection.execute("CREATE TABLE notes (thread text, n int CHECK (n <> 2), PRIMARY KEY (thread, n))")
+        writer = GroupCommit(conninfo_of(database_url))
+        given = [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2), ("b", 3), ("c", 1)]
+        results = await asyncio.gather(
+            *(writer.write([(table, row)], subject=row[0]) for row in given), return_exceptions=True
+        )
+        # One more of each, when it is known.
+        await asyncio.gather(*(writer.write([(table, (thread, 4))], subject=thread) for thread in "abc"))
+        await writer.close()
+        kept = await (await connection.execute("SELECT thread, n FROM notes ORDER BY 1, 2")).fetchall()
+    failed = {row for row, result in zip(given, results, strict=True) if result is not None}
+    assert {("a", 2), ("a", 3), ("b", 2), ("b", 3)} <= failed
+    assert set(kept) == {*given, ("a", 4), ("b", 4), ("c", 4)} - failed
+    assert ("c", 1) in kept

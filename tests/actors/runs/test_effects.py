@@ -80,3 +80,24 @@ async def test_an_event_that_is_too_large_or_no_json_costs_no_run(engine: Engine
     assert said[1]["text"] == "NUL  is not"
     assert said[2]["what"].startswith("<object")
     assert "ud800" in str(said[3])
+
+
+async def test_a_step_whose_row_cannot_be_written_has_no_result_either(engine: Engine) -> None:
+    """LangGraph asks for a step's writes and for the checkpoint after them without looking at the first."""
+    await engine.host()
+    async with engine.database.begin() as session:
+        await session.execute(text("ALTER TABLE ledger ADD CONSTRAINT refused CHECK (note NOT LIKE '%try 1')"))
+    run = await engine.runs.start("effectful", {}, {"trail": []})
+    ended = await engine.ended(run.run_id)
+    assert (ended.status, ended.steps) == ("failed", 0)
+    events = await engine.runs.events(run.run_id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert "step.completed" not in [event.type for event in events]
+
+    async with engine.database.begin() as session:
+        await session.execute(text("ALTER TABLE ledger DROP CONSTRAINT refused"))
+    await engine.runs.retry(run.run_id)
+    assert (await engine.ended(run.run_id)).status == "completed"
+    assert await notes(engine) == [f"{run.run_id} try 1"]
+    events = await engine.runs.events(run.run_id)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
