@@ -16,12 +16,10 @@ T = TypeVar("T")
 # Turns of the loop between the first request and its departure: a step's writes and the checkpoint that follows them
 # are asked for three turns apart, and one transaction costs half of two.
 _TURNS = 4
-# So many have company enough: to wait for more would only leave the server idle.
-_COMPANY = 16
 
 
 class Gathering(ABC, Generic[T]):
-    """First come, first served. `close` serves what waits and refuses what comes."""
+    """`close` serves what waits and refuses what comes."""
 
     def __init__(self) -> None:
         self._waiting: list[T] = []
@@ -49,8 +47,8 @@ class Gathering(ABC, Generic[T]):
         """Answer each of these requests; raises nothing."""
 
     @abstractmethod
-    def fit(self, waiting: list[T]) -> int:
-        """How many of those that wait go out at once: the first one at least."""
+    def take(self, waiting: list[T]) -> tuple[list[T], list[T]]:
+        """Those that go out now, the first one at least, and those that wait on."""
 
     async def close(self) -> None:
         self._closing = True
@@ -62,11 +60,8 @@ class Gathering(ABC, Generic[T]):
         while True:
             await self._arrived.wait()
             for _ in range(_TURNS):
-                if len(self._waiting) >= _COMPANY:
-                    break
                 await asyncio.sleep(0)
-            count = self.fit(self._waiting)
-            batch, self._waiting = self._waiting[:count], self._waiting[count:]
+            batch, self._waiting = self.take(self._waiting)
             if not self._waiting and not self._closing:
                 self._arrived.clear()
             if batch:

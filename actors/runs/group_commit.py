@@ -1,9 +1,9 @@
 """One writer for many runs: rows that arrive together become durable together, in one transaction.
 
 A transaction's cost is its round trips and its flush to disk, not its rows, so a hundred runs that step at once share
-both. `write` returns when the transaction that holds its rows is on disk, and not before. Rows become durable in the
-order in which they were written: those of a later `write` never before those of an earlier one. Where a thread's rows
-cannot be written, what the thread gave after them and still waits is not written either.
+both. `write` returns when the transaction that holds its rows is on disk, and not before. A thread's rows become
+durable in the order in which they were written, and those of no thread after all that was written before. Where a
+thread's rows cannot be written, what the thread gave after them and still waits is not written either.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 # Of one transaction: more waits for the next, so that memory and PostgreSQL's messages (1 GB) keep their bounds.
 _BATCH_BYTES = 16 * 1024 * 1024
+# Half of the runs of a busy host: while one half's transaction is on its way, the other half computes. A single one for
+# all would find nobody at work while it lasts.
+_BATCH_SUBJECTS = 50
 # Of one `write`. PostgreSQL itself takes less than 1 GB in a message.
 _WRITE_BYTES = 512 * 1024 * 1024
 
@@ -135,7 +138,7 @@ class GroupCommit(Gathering[_Request]):
             encoded.append((table, row))
             size += sum(map(len, row))
         if size > _WRITE_BYTES:
-            whose = "" if subject is None else f" for {subject[:40]!r}"
+            whose = "" if subject is None else f" of {subject[:40]!r}"
             raise RunTooLargeError(
                 f"{size:,} bytes{whose} are to be written at once, of at most {_WRITE_BYTES:,}: store large content as "
                 "a blob and keep its id in the state",
@@ -150,13 +153,26 @@ class GroupCommit(Gathering[_Request]):
         await super().close()
         await self._pipeline.close()
 
-    def fit(self, waiting: list[_Request]) -> int:
+    def take(self, waiting: list[_Request]) -> tuple[list[_Request], list[_Request]]:
+        """The first subjects' rows. Nobody's rows overtake earlier ones of theirs, or any without a subject."""
+        taken: list[_Request] = []
+        left: list[_Request] = []
+        subjects: set[str] = set()
         total = 0
-        for count, request in enumerate(waiting):
+        for number, request in enumerate(waiting):
+            subject = request.subject
+            fits = not taken or total + request.size <= _BATCH_BYTES
+            if not fits or (subject is None and left):
+                left.extend(waiting[number:])
+                break
+            if subject is not None and subject not in subjects:
+                if len(subjects) == _BATCH_SUBJECTS:
+                    left.append(request)
+                    continue
+                subjects.add(subject)
+            taken.append(request)
             total += request.size
-            if total > _BATCH_BYTES and count:
-                return count
-        return len(waiting)
+        return taken, left
 
     async def serve(self, batch: list[_Request]) -> None:
         try:

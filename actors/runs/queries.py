@@ -28,8 +28,8 @@ class _Line(Gathering[_Request]):
         await super().close()
         await self._pipeline.close()
 
-    def fit(self, waiting: list[_Request]) -> int:
-        return min(len(waiting), _BATCH)
+    def take(self, waiting: list[_Request]) -> tuple[list[_Request], list[_Request]]:
+        return waiting[:_BATCH], waiting[_BATCH:]
 
     async def serve(self, batch: list[_Request]) -> None:
         outcomes: list[Answer | Exception]
