@@ -6,7 +6,16 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from actors.reviews.forms.models import ClassifiedField, FieldClass, FilledField, FormRequest, Mapping, Origin
+from actors.reviews.forms.models import (
+    ClassifiedField,
+    FieldClass,
+    FilledField,
+    FormRequest,
+    Mapping,
+    Origin,
+    Placement,
+    Unplaced,
+)
 from actors.reviews.forms.paths import EACH, Path, has, put, value_at, written
 from actors.reviews.forms.placeholders import is_placeholder
 from actors.reviews.forms.schema import FormSchema, SchemaField
@@ -76,29 +85,35 @@ def _parameters(
             draft.put(each.path, value, "parameter")
 
 
-def attach(draft: Draft, schema: FormSchema, mapping: Mapping) -> None:
-    """Put each placed attachment into its field; placeholders give way, other values stay."""
+def attach(draft: Draft, schema: FormSchema, mapping: Mapping) -> Mapping:
+    """Put each placed attachment into its field; placeholders give way, other values stay.
+
+    The mapping as it then is: where a parameter of the wrong shape stands in the way, the file is unplaced.
+    """
     by_key = {each.key: each for each in schema.leaves()}
-    cleared: set[str] = set()
+    placed: list[Placement] = []
+    blocked: list[Unplaced] = []
     for placement in mapping.placed:
-        each = by_key[placement.path]
-        if placement.tier == "given":
-            continue
-        ref = placement.attachment.ref
-        if EACH in each.path:
-            draft.put(_free_entry(draft.payload, each), ref if not each.many else [ref], "attachment")
-            continue
-        if each.many:
-            if each.key not in cleared:
-                cleared.add(each.key)
-                held = value_at(draft.payload, each.path)
-                kept = [one for one in held if not is_placeholder(one)] if isinstance(held, list) else []
-                kept += [held] if isinstance(held, str) and held and not is_placeholder(held) else []
-                draft.put(each.path, kept, "attachment")
-            held = value_at(draft.payload, each.path)
-            draft.put(each.path, [*(held if isinstance(held, list) else []), ref], "attachment")
+        if placement.tier == "given" or _attached(draft, by_key[placement.path], placement.attachment.ref):
+            placed.append(placement)
         else:
-            draft.put(each.path, ref, "attachment")
+            reason = f"a parameter that is not what the schema takes stands in the way at {placement.path}"
+            blocked.append(Unplaced(index=placement.index, attachment=placement.attachment, reason=reason))
+    return mapping.model_copy(update={"placed": tuple(placed), "unplaced": (*mapping.unplaced, *blocked)})
+
+
+def _attached(draft: Draft, each: SchemaField, ref: str) -> bool:
+    if EACH in each.path:
+        return draft.put(_free_entry(draft.payload, each), [ref] if each.many else ref, "attachment")
+    if not each.many:
+        return draft.put(each.path, ref, "attachment")
+    held = value_at(draft.payload, each.path)
+    if isinstance(held, str):
+        held = [held]
+    if held is not None and not isinstance(held, list):
+        return False
+    kept = [one for one in held or [] if one and not is_placeholder(one)]
+    return draft.put(each.path, [*kept, ref], "attachment")
 
 
 def _free_entry(payload: dict[str, Any], each: SchemaField) -> Path:

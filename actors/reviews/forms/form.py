@@ -36,7 +36,7 @@ async def make_form(
     questions = tuple(each for each in (files, values) if each is not None)
     answer = await asker.answer(joined(questions)) if questions else None
     mapping = placed(read, classification, request.attachments, given=draft.payload, answer=answer)
-    attach(draft, read, mapping)
+    mapping = attach(draft, read, mapping)
     finish(draft, read, classification, request, answer)
     analysis = judged(draft, read, classification)
     return Form(
