@@ -40,7 +40,10 @@ def described(settings: Settings) -> dict[str, str]:
         if provider in _PROVIDERS and not variable.secret:
             if settings.actors.verification.scorer.kind == provider:
                 found[variable.name] = _text(_at(settings, f"actors.verification.scorer.{rest}"))
-        elif any(each in _PLACES or (each.startswith("actors.") and not each.startswith(_PACE)) for each in fields):
+        elif any(
+            each in _PLACES or (each.startswith("actors.verification.") and not each.startswith(_PACE))
+            for each in fields
+        ):
             found[variable.name] = _text(_as_written(variable, _at(settings, variable.field)))
     return found
 
