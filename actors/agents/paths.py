@@ -35,15 +35,20 @@ class Paths:
         for name in self.targets:
             for target in _reachable(forward, name):
                 before[target].add(name)
+        leads_to = {name: frozenset({name, *self.reachable(name)}) for name in self.targets}
         met: set[str] = set()
         for source in self.targets:
             edges = [
                 edge for edge in self._edges if edge.source_node_id == source and edge.target_node_id in self.targets
             ]
+            # Two targets meet where they do, whichever of their edges are taken.
+            compared: set[frozenset[str]] = set()
             for one, other in combinations(edges, 2):
-                targets = (one.target_node_id, other.target_node_id)
-                if targets[0] != targets[1] and not exclude_each_other(one.condition, other.condition):
-                    met |= set.intersection(*({each, *self.reachable(each)} for each in targets))
+                targets = frozenset({one.target_node_id, other.target_node_id})
+                if len(targets) < 2 or targets in compared or exclude_each_other(one.condition, other.condition):
+                    continue
+                compared.add(targets)
+                met.update(leads_to[one.target_node_id] & leads_to[other.target_node_id])
         return {name: frozenset(before[name]) for name in sorted(met)}
 
 

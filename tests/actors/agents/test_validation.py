@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,21 @@ def test_branches_that_run_at_once_meet_where_both_lead_and_loops_never_wait_for
     assert Paths(either).gates("a") == {}
     again = defined(*diamond_edges(), edge("d", "a", signal("AGAIN")), edge("d", "END", signal("DONE")))
     assert Paths(again).gates("a") == {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"a", "b", "c"}}
+
+
+def test_the_joins_of_the_largest_definition_are_found_before_other_runs_would_notice() -> None:
+    def condition(number: int) -> dict[str, Any]:
+        return {"type": "ON_SCRATCHPAD", "path": f"k{number}", "operator": "exists"}
+
+    names = [f"n{number}" for number in range(MAX_NODES)]
+    edges = [edge("n0", names[1 + number % (MAX_NODES - 1)], condition(number)) for number in range(MAX_EDGES // 2)]
+    onward = [edge(one, other) for gap in (1, 2, 3) for one, other in zip(names[1:], names[1 + gap :], strict=False)]
+    definition = defined(*edges, *onward[: MAX_EDGES // 2], nodes=[node(name) for name in names], start_node_id="n0")
+    began = time.process_time()
+    joins = Paths(definition).gates("n0")
+    # The runs of a host share the thread that this takes.
+    assert time.process_time() - began < 1.0
+    assert set(joins) == set(names[2:])
 
 
 def diamond_edges() -> list[dict[str, Any]]:
