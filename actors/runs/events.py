@@ -33,6 +33,8 @@ _PAGE = 500
 # Messages kept for a Redis that does not answer; followers find the rest in the table.
 _BACKLOG = 10_000
 _PAUSE_S = 0.5
+# Of the integers that orjson writes, whatever their sign.
+_INTEGER_BITS = 63
 
 
 def channel_of(run_id: UUID | str) -> str:
@@ -63,9 +65,12 @@ class EventPublisher:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="publish run events")
 
     def publish(self, run_id: UUID | str, events: Sequence[Mapping[str, Any]]) -> None:
-        """Send these events, all of one run, to whoever follows it."""
-        self._waiting.append((channel_of(run_id), orjson.dumps(events, default=repr)))
-        self._arrived.set()
+        """Send these events, all of one run, to whoever follows it. Never raises: what JSON cannot say is sent as near
+        to it as can be, or not at all.
+        """
+        if (message := _written(run_id, events)) is not None:
+            self._waiting.append((channel_of(run_id), message))
+            self._arrived.set()
 
     async def _run(self) -> None:
         while True:
@@ -150,6 +155,31 @@ def _read(message: bytes | None) -> list[FollowedEvent]:
         FollowedEvent(each["seq"], each["type"], each["step"], datetime.fromisoformat(each["at"]), each["data"])
         for each in (() if message is None else orjson.loads(message))
     ]
+
+
+def _written(run_id: UUID | str, events: Sequence[Mapping[str, Any]]) -> bytes | None:
+    try:
+        return orjson.dumps(events, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # half a surrogate pair, a key or a number that JSON has not, or deeper than orjson goes
+        pass
+    try:
+        return orjson.dumps(_sayable(events), default=repr)
+    except Exception as error:  # noqa: BLE001  # a step has paid for what it shows, and must not fail of it
+        log.warning("run %s: %d events are not shown, for they are not JSON: %s", run_id, len(events), error)
+        return None
+
+
+def _sayable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case Mapping():
+            return {_sayable(str(key)): _sayable(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_sayable(each) for each in value]
+        case int() if value.bit_length() > _INTEGER_BITS:
+            return str(value)
+    return value
 
 
 def live_event(type_: str, step: str | None, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 import redis.asyncio
 
-from actors.runs.events import FollowedEvent, channel_of
+from actors.runs.events import EventPublisher, FollowedEvent, channel_of, live_event
 from cluster.embedded import redis as embedded_redis
 from cluster.embedded import start_redis, stop_redis
 from storage.errors import NotFoundError
@@ -59,6 +61,31 @@ async def test_what_is_streamed_is_shown_and_not_kept(engine: Engine) -> None:
     seen = await following
     assert [event.data["token"] for event in seen if event.seq is None] == ["a", "b", "c"]
     assert "step.streamed" not in await engine.told(run.run_id)
+
+
+def nested(depth: int) -> Any:
+    value: Any = "deep"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+async def test_a_step_may_stream_what_json_cannot_say(engine: Engine, redis_url: str) -> None:
+    run_id = new_id()
+    publisher = EventPublisher(redis_url)
+    said: list[Any] = ["\ud800", {1: {("a", "b"): "\ud83d\ude00"}}, 2**70, nested(5_000), "the end"]
+    async with redis.asyncio.Redis.from_url(redis_url) as client, client.pubsub() as feed, asyncio.timeout(10):
+        await feed.subscribe(channel_of(run_id))
+        for each in said:
+            publisher.publish(run_id, [live_event("step.streamed", "talk", {"token": each})])
+        shown: list[Any] = []
+        while "the end" not in shown:
+            message = await feed.get_message(ignore_subscribe_messages=True, timeout=5)
+            if message is not None:
+                shown += [event["data"]["token"] for event in orjson.loads(message["data"])]
+    await publisher.close()
+    # The one that is too deep is left out.
+    assert shown == ["\ufffd", {"1": {"('a', 'b')": "\U0001f600"}}, str(2**70), "the end"]
 
 
 @pytest.fixture
