@@ -133,10 +133,11 @@ async def made(
     under a key of its own that stays the same when the step is repeated.
     """
     results: dict[int, ToolResult] = {}
+    keys = _keys(calls)
 
     async def make(place: int) -> None:
         call = calls[place]
-        results[place] = await _made(call, tools[call["name"]], open_context, scratchpad)
+        results[place] = await _made(call, tools[call["name"]], open_context, scratchpad, keys[place])
 
     reading = [place for place, call in enumerate(calls) if tools[call["name"]].effect == "reads"]
     # All are let end: a result that came in time may be the one that another try would not get.
@@ -150,8 +151,19 @@ async def made(
     return [results[place] for place in range(len(calls))]
 
 
+def _keys(calls: Sequence[ToolCall]) -> list[str]:
+    """A key for each call, the same whenever the step is run. Some models give several calls one id, or none, so those
+    that repeat an earlier one's have their place in front.
+    """
+    keys: list[str] = []
+    for place, call in enumerate(calls):
+        key = f"{call['name']}:{call['id']}"
+        keys.append(f"{place}:{key}" if key in keys else key)
+    return keys
+
+
 async def _made(
-    call: ToolCall, tool: Tool[Any], open_context: OpenContext, scratchpad: Mapping[str, Any]
+    call: ToolCall, tool: Tool[Any], open_context: OpenContext, scratchpad: Mapping[str, Any], key: str
 ) -> ToolResult:
     step = current()
     started = time.perf_counter()
@@ -161,7 +173,7 @@ async def _made(
         return await tool.call(call["args"], context)
 
     if tool.effect == "writes":
-        result = _restored(await step.once(f"{tool.name}:{call['id']}", _recorded(run)))
+        result = _restored(await step.once(key, _recorded(run)))
     else:
         result = await run(None)
     step.emit(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from langchain_core.messages import ToolCall
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 
@@ -228,7 +229,7 @@ async def test_a_loop_that_nobody_leaves_ends_at_its_limit(bench: Bench) -> None
     [
         (tool_call("delete_everything", {}), "there is no tool 'delete_everything'; use one of: web_search"),
         (tool_call("web_search", {"query": ""}), "wrong arguments for 'web_search': query"),
-        (tool_call("web_search", '{"query": '), "wrong arguments for 'web_search'"),
+        (tool_call("web_search", '{"query": '), "the arguments of 'web_search' are not JSON"),
     ],
 )
 async def test_a_call_that_cannot_be_made_is_told_once_and_then_fails_the_step(
@@ -388,6 +389,20 @@ async def test_a_tool_that_writes_is_called_once_however_often_its_step_is_run(b
     assert bench.notes == [("k", "v")]
     assert bench.searches == ["q", "q"]
     assert first[0].scratchpad == {"k": "v"}
+
+
+@pytest.mark.parametrize("call_id", ["c1", None])
+async def test_calls_that_share_an_id_are_each_made_once_and_each_answered_with_its_own(
+    bench: Bench, call_id: str | None
+) -> None:
+    asked = [ToolCall(name="note", args={"key": key, "value": "v"}, id=call_id) for key in "klm"]
+    workshop = bench.workshop()
+    with entered(Remembering()):
+        first = await made(asked, workshop.tools, workshop.open_context, {})
+        second = await made(asked, workshop.tools, workshop.open_context, {})
+    assert first == second
+    assert bench.notes == [("k", "v"), ("l", "v"), ("m", "v")]
+    assert [result.scratchpad for result in first] == [{"k": "v"}, {"l": "v"}, {"m": "v"}]
 
 
 async def test_geminis_client_takes_the_conversation_of_two_agents_with_a_tool_between() -> None:
