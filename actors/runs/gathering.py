@@ -58,13 +58,14 @@ class Gathering(ABC, Generic[T]):
 
     async def _run(self) -> None:
         while True:
-            await self._arrived.wait()
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
-            batch, self._waiting = self.take(self._waiting)
-            if not self._waiting and not self._closing:
+            if not self._waiting:
+                if self._closing:
+                    return
                 self._arrived.clear()
+                await self._arrived.wait()
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+            # Those that gathered meanwhile have waited long enough.
+            batch, self._waiting = self.take(self._waiting)
             if batch:
                 await self.serve(batch)
-            elif self._closing:
-                return
