@@ -183,10 +183,14 @@ async def hold_thread(session: AsyncSession, thread_id: str) -> None:
     await session.execute(query, {"class": _THREAD_LOCK, "thread_id": thread_id})
 
 
-async def unfinished_on(session: AsyncSession, thread_id: str) -> Sequence[Run]:
-    """Runs of this thread with work left, in the order in which their turn comes."""
-    query = select(Run).where(Run.thread_id == thread_id, Run.status.in_(UNFINISHED))
-    return (await session.execute(query.order_by(Run.status == "pending", Run.run_id))).scalars().all()
+async def unfinished_on(session: AsyncSession, thread_id: str, *, limit: int) -> list[tuple[UUID, str]]:
+    """Ids and states of this thread's first `limit` runs with work left, in the order in which their turn comes.
+
+    No more of them than that: the rows may be megabytes, and every start and every turn on the thread asks.
+    """
+    query = select(Run.run_id, Run.status).where(Run.thread_id == thread_id, Run.status.in_(UNFINISHED))
+    found = await session.execute(query.order_by(Run.status == "pending", Run.run_id).limit(limit))
+    return [(run_id, status) for run_id, status in found]
 
 
 async def last_on(session: AsyncSession, thread_id: str) -> Run | None:
@@ -238,8 +242,8 @@ async def told_to_stop(session: AsyncSession, run_ids: Sequence[UUID]) -> Sequen
 
 async def next_on(session: AsyncSession, thread_id: str) -> UUID | None:
     """The run whose turn it is on this thread, where none is under way."""
-    unfinished = await unfinished_on(session, thread_id)
-    return unfinished[0].run_id if unfinished and unfinished[0].status == "pending" else None
+    first = await unfinished_on(session, thread_id, limit=1)
+    return first[0][0] if first and first[0][1] == "pending" else None
 
 
 def shard_of(thread_id: str) -> int:

@@ -29,6 +29,8 @@ from storage.runs import ENDED, Run, shard_of
 
 # Of a thread's id, which stands in every row of its checkpoints.
 _LONGEST_THREAD_ID = 200
+# Of one thread, which takes them one after the other: more is a client that does not look at how its runs stand.
+MAX_QUEUED = 100
 
 
 class Runs:
@@ -56,10 +58,10 @@ class Runs:
     ) -> Run:
         """Accept a run: its row is committed when this returns, and it will be driven to its end, whatever restarts.
 
-        On a thread that has an unfinished run it waits its turn where `queue` is set. The same `run_id` a second time
-        answers the first run, so that a caller may repeat itself. `budget` takes `max_cost_micro_usd` and `max_tokens`.
-        Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and
-        `ConflictError` for a `run_id` that is another run's.
+        On a thread that has an unfinished run it waits its turn where `queue` is set, behind at most `MAX_QUEUED`. The
+        same `run_id` a second time answers the first run, so that a caller may repeat itself. `budget` takes
+        `max_cost_micro_usd` and `max_tokens`. Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's
+        thread, `RunTooLargeError`, and `ConflictError` for a `run_id` that is another run's.
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
@@ -78,13 +80,10 @@ class Runs:
                 last = await runs.last_on(session, thread_id)
                 if last is not None and last.owner not in {None, owner}:
                     raise ThreadForbiddenError(f"thread {thread_id!r} belongs to another wallet", subject=thread_id)
-            unfinished = await runs.unfinished_on(session, run.thread_id)
-            if unfinished and not queue:
-                raise ThreadBusyError(
-                    f"thread {run.thread_id!r} has an unfinished run, {unfinished[0].run_id} ({unfinished[0].status}): "
-                    "wait for its end, cancel it, or ask to be queued",
-                    subject=str(unfinished[0].run_id),
-                )
+            # One more than may wait: the first has its turn.
+            unfinished = await runs.unfinished_on(session, run.thread_id, limit=MAX_QUEUED + 1 if queue else 1)
+            if unfinished and (not queue or len(unfinished) > MAX_QUEUED):
+                raise _busy(run.thread_id, *unfinished[0], queue=queue)
             await self._accept(session, run, "run.created")
         return run
 
@@ -264,6 +263,20 @@ def _settled(run: Run) -> bool:
         return True
     # What waits for a moment, or has an answer, goes on by itself.
     return run.status == "waiting" and not run.resume and any("wake_at" not in asked for asked in run.interrupts)
+
+
+def _busy(thread_id: str, run_id: UUID, status: str, *, queue: bool) -> ThreadBusyError:
+    """What refuses a further run behind this one, whose turn it is."""
+    if queue:
+        why = f"has {MAX_QUEUED} runs waiting behind {run_id} ({status}), the most that one thread takes"
+        return ThreadBusyError(
+            f"thread {thread_id!r} {why}: start again when it has gone on, or use another thread", subject=str(run_id)
+        )
+    return ThreadBusyError(
+        f"thread {thread_id!r} has an unfinished run, {run_id} ({status}): "
+        "wait for its end, cancel it, or ask to be queued",
+        subject=str(run_id),
+    )
 
 
 def _same(earlier: Run, run: Run) -> Run:

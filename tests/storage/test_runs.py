@@ -56,6 +56,20 @@ async def test_a_thread_has_one_active_run(database: Database) -> None:
         await put(database, thread_id="t", status="running")
 
 
+async def test_whose_turn_it_is_on_a_thread_is_known_without_reading_what_waits(database: Database) -> None:
+    waiting = [await put(database, thread_id="t", input={"large": "x" * 1000}) for _ in range(3)]
+    async with database.read() as session:
+        assert await runs.next_on(session, "t") == waiting[0]
+        assert await runs.unfinished_on(session, "t", limit=2) == [(each, "pending") for each in waiting[:2]]
+        assert not list(session.identity_map.values()), "whole runs were loaded"
+    active = await put(database, thread_id="t", status="running")
+    await put(database, thread_id="t", status="completed")
+    async with database.read() as session:
+        assert await runs.next_on(session, "t") is None
+        assert await runs.next_on(session, "empty") is None
+        assert await runs.unfinished_on(session, "t", limit=1) == [(active, "running")]
+
+
 async def test_only_runs_that_want_their_host_are_due(database: Database) -> None:
     past, future = now() - timedelta(seconds=1), now() + timedelta(hours=1)
     wanted = {

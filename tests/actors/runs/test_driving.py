@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError
+from actors.runs import service
 from storage.clock import now
 from storage.errors import ConflictError
 from storage.ids import new_id
@@ -198,6 +199,17 @@ async def test_a_thread_takes_one_run_at_a_time_and_goes_on_with_the_next(engine
     last = await engine.ended(queued[1].run_id)
     assert last.output is not None
     assert last.output["trail"][-2:] == ["third", "0"]
+
+
+async def test_a_threads_queue_has_an_end_and_names_it(engine: Engine) -> None:
+    first, *_ = [
+        await engine.runs.start("counting", {"steps": 1}, {"trail": []}, thread_id="t", queue=True)
+        for _ in range(1 + service.MAX_QUEUED)
+    ]
+    with pytest.raises(ThreadBusyError, match=f"has {service.MAX_QUEUED} runs waiting") as busy:
+        await engine.runs.start("counting", {"steps": 1}, {"trail": []}, thread_id="t", queue=True)
+    assert busy.value.subject == str(first.run_id)
+    await engine.runs.start("counting", {"steps": 1}, {"trail": []}, thread_id="u", queue=True)
 
 
 async def test_the_same_run_is_accepted_once(engine: Engine) -> None:
