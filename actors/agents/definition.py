@@ -216,7 +216,10 @@ def _within_limit(value: Any) -> Any:
 Scratchpad = Annotated[dict[str, Any], BeforeValidator(_within_limit), BeforeValidator(_shallow)]
 """A scratchpad as it comes in."""
 
+Kept = Annotated[Any, BeforeValidator(_shallow)]
+"""Any JSON that comes in to be kept: neither deeper than `MAX_DEPTH`, nor with what PostgreSQL could not hold."""
+
 __all__ = [
-    "END", "MAX_SCRATCHPAD_BYTES", "NO_LLM", "AgentConfig", "Edge", "Node", "Payload", "Retry", "Review", "Scratchpad",
-    "WorkflowDefinition",
+    "END", "MAX_SCRATCHPAD_BYTES", "NO_LLM", "AgentConfig", "Edge", "Kept", "Node", "Payload", "Retry", "Review",
+    "Scratchpad", "WorkflowDefinition",
 ]  # fmt: skip

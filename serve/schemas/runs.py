@@ -10,6 +10,7 @@ from uuid import UUID
 from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel
 
+from actors.agents.definition import Kept, Scratchpad
 from actors.runs.events import FollowedEvent
 from actors.runs.forking import CheckpointInfo
 from serve.schemas.fields import Name
@@ -89,14 +90,14 @@ class CheckpointAnswer(BaseModel):
 class Answers(BaseModel):
     """Answers by the id of the interrupt that each belongs to; several may be given at once, or one by one."""
 
-    answers: Annotated[dict[Name, Any], MinLen(1), MaxLen(1000)]
+    answers: Annotated[dict[Name, Kept], MinLen(1), MaxLen(1000)]
 
 
 class Fork(BaseModel):
     """Where the new run begins: a checkpoint of the old one, by default its last. `input` is merged into its state."""
 
     checkpoint_id: Name | None = None
-    input: dict[str, Any] | None = None
+    input: Scratchpad | None = None
 
 
 def of_summary(run: Run) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -107,6 +108,39 @@ async def test_a_question_is_answered_by_its_id_and_only_once(client: httpx.Asyn
     assert "left:yes" in done["output"]["trail"]
     late = await client.post(url, json=left, headers=OWNER)
     assert (late.status_code, late.json()["state"]["status"]) == (409, "completed")
+
+
+def nested(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+async def test_what_cannot_be_kept_is_refused_as_an_answer_and_as_a_forks_input(
+    client: httpx.AsyncClient, engine: Engine
+) -> None:
+    run_id = await start(engine, "asking")
+    asked = (await becomes(client, run_id, "waiting"))["interrupts"][0]["id"]
+    headers = {**OWNER, "Content-Type": "application/json", "Idempotency-Key": "k"}
+    for value, code, named in (
+        (nested(300), "too_deep", "64 levels"), (nested(65), "too_deep", "64 levels"),
+        ("\ud800", "unstorable", "U+D800"), ({"\ud800": 1}, "unstorable", "U+D800"), ("\x00", "unstorable", "U+0000"),
+        (10**30, "unstorable", "64 bits"),
+    ):  # fmt: skip
+        for path, body, where in (
+            ("resume", {"answers": {asked: value}}, f"$.answers.{asked}"),
+            ("fork", {"input": {"trail": value}}, "$.input"),
+        ):
+            # As the standard library writes it: half a pair is escaped, where httpx would refuse to send it.
+            refused = await client.post(f"/runs/{run_id}/{path}", content=json.dumps(body), headers=headers)
+            assert refused.status_code == 422, (path, named, refused.text)
+            (fault,) = refused.json()["errors"]
+            assert (fault["code"], fault["path"], named in fault["message"]) == (code, where, True), fault
+    huge = await client.post(f"/runs/{run_id}/fork", json={"input": {"trail": ["x" * 2**20]}}, headers=OWNER)
+    assert (huge.status_code, "1,048,576" in huge.text) == (422, True), huge.text
+    taken = await client.post(f"/runs/{run_id}/resume", json={"answers": {asked: nested(64)}}, headers=OWNER)
+    assert taken.status_code == 202, taken.text
 
 
 async def test_the_same_answer_sent_again_under_its_key_is_answered_as_the_first(
