@@ -14,12 +14,15 @@ from langchain_core.runnables import RunnableConfig
 from actors.agents import kind
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
-from actors.agents.workflow_state import Status, begun, final_state
+from actors.agents.workflow_state import Status, WorkflowState, begun, final_state
 from actors.errors import RunInputError
 from actors.runs.checkpointer import GroupCommitSaver
 from actors.runs.service import Runs
 from storage.runs import Run
 from storage.workflows import Workflow
+
+# Of the keys that a state does not have: a body holds a hundred thousand.
+_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,22 @@ def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> Non
     if (size := size_of(scratchpad)) > MAX_SCRATCHPAD_BYTES:
         sentence = f"has {size:,} bytes as JSON; the limit is {MAX_SCRATCHPAD_BYTES:,}"
         faults.append({"path": "$.initial_scratchpad", "message": sentence, "code": "too_large"})
+    if faults:
+        raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
+
+
+def check_fork(run: Run, given: Mapping[str, Any]) -> None:
+    """Raises `RunInputError` for what a workflow's state does not have; LangGraph would ignore it without a word.
+
+    Other kinds' states are known to their hosts alone, and are not looked at.
+    """
+    if run.kind != kind.NAME:
+        return
+    known = ", ".join(WorkflowState.__annotations__)
+    faults = [
+        {"path": f"$.input.{key}", "message": f"is not in a workflow's state, which has {known}", "code": "unknown"}
+        for key in sorted(given.keys() - WorkflowState.__annotations__.keys())[:_TOLD]
+    ]
     if faults:
         raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
 

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
+from actors.agents.workflow_runs import check_fork
 from actors.errors import RunConflictError
 from serve import idempotency, streams, wire
 from serve.auth import Principal, Speaker, authorize, principal, require_owner
@@ -215,8 +216,9 @@ async def fork_run(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Start a new run, on a thread of its own, from a checkpoint of this one; what came after it is done anew."""
-    await _owned(given, caller, run_id)
+    source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
+    check_fork(source, asked.input or {})
 
     async def work() -> idempotency.Answer:
         forking = given.runs.fork(run_id, asked.checkpoint_id, asked.input)

@@ -274,6 +274,21 @@ async def test_what_a_workflow_needs_must_be_brought(client: httpx.AsyncClient) 
     assert (response.status_code, response.json()["errors"][0]["path"]) == (422, "$.initial_scratchpad.topic")
 
 
+async def test_a_fork_takes_only_what_a_workflows_state_has(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
+) -> None:
+    llm.script.extend([completion("once"), completion("twice")])
+    done = (await run(client, await define(client))).json()
+    url, headers = f"/runs/{done['run_id']}/fork", {"X-Wallet-Address": WALLET}
+    refused = await client.post(url, json={"input": {"nope": 1, "workflow_scratchpad": {}}}, headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (422, "run_input")
+    (fault,) = refused.json()["errors"]
+    assert (fault["path"], fault["code"]) == ("$.input.nope", "unknown")
+    assert "messages, agent_name, current_task_description, workflow_scratchpad" in fault["message"]
+    taken = await client.post(url, json={"input": {"workflow_scratchpad": {"kept": 1}}}, headers=headers)
+    assert taken.status_code == 201, taken.text
+
+
 async def test_a_thread_goes_on_with_its_conversation_and_belongs_to_its_wallet(
     client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
 ) -> None:
