@@ -15,7 +15,8 @@ from storage.settings import StorageSettings
 
 NAMESPACE = "hyvve"
 
-_ANSWER_S = 20.0
+# Its process imports for seconds, on a busy machine for many: only one that never answers is given up.
+_ANSWER_S = 120.0
 
 
 class Setup(Protocol):
