@@ -1,0 +1,70 @@
+"""Whether a checkpoint waits for a person: by the run's policy, with the values that decided, for the record."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.errors import ReviewRuleError
+from actors.reviews.thresholds import Finding, Measures, Thresholds, findings
+
+CHECKPOINTS = ("information_review", "payload_review", "response_review")
+"""Those of every run. Custom ones are found by entry point and stand beside them."""
+
+
+class Policy(StrEnum):
+    AUTO = "AUTO"  # no person is asked
+    REQUIRE_HUMAN = "REQUIRE_HUMAN"  # at every enabled checkpoint
+    AUTO_WITH_THRESHOLDS = "AUTO_WITH_THRESHOLDS"  # where a measure of the run is past its threshold, or is not known
+
+
+class Ruling(BaseModel):
+    """Whether a person decides at `checkpoint`, and why. Goes into the run's record as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: str
+    policy: Policy
+    needs_person: bool
+    reason: str
+    findings: tuple[Finding, ...] = ()
+
+
+def enabled(allowed_steps: Sequence[str], known: Collection[str] = CHECKPOINTS) -> frozenset[str]:
+    """The checkpoints that are on: those named, or all where none is. Raises `ReviewRuleError` for an unknown name."""
+    unknown = sorted({step for step in allowed_steps if step not in known})
+    if unknown:
+        raise ReviewRuleError(
+            f"there is no checkpoint {', '.join(map(repr, unknown))[:300]}; there are {', '.join(sorted(known))}",
+            errors=[f"$.hitl_config.allowed_steps: {step!r}" for step in unknown],
+        )
+    return frozenset(allowed_steps) or frozenset(known)
+
+
+def rule(
+    checkpoint: str,
+    policy: Policy,
+    *,
+    allowed_steps: Sequence[str] = (),
+    thresholds: Thresholds | None = None,
+    measures: Measures | None = None,
+    known: Collection[str] = CHECKPOINTS,
+) -> Ruling:
+    """Whether a person is asked at `checkpoint`. What could not be measured is never taken for good."""
+    if checkpoint not in enabled(allowed_steps, {*known, checkpoint}):
+        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=False, reason="this checkpoint is not enabled")
+    if policy is Policy.AUTO:
+        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=False, reason="the policy asks nobody")
+    if policy is Policy.REQUIRE_HUMAN:
+        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=True, reason="the policy asks a person always")
+    found = findings(checkpoint, thresholds or Thresholds(), measures or Measures())
+    failed = [each for each in found if not each.passed]
+    return Ruling(
+        checkpoint=checkpoint,
+        policy=policy,
+        needs_person=bool(failed),
+        reason="; ".join(each.reason for each in failed) or "every threshold is kept",
+        findings=found,
+    )
