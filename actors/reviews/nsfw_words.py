@@ -59,7 +59,7 @@ _HARMLESS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "penis": (_listed(""), _listed("envy")),
     "cum": (_listed(""), _listed("laude grano dig div ex")),
     "horny": (_listed(""), _listed("toad toads lizard goat")),
-    "rape": (_listed("oilseed"), _listed("seed oil crisis survivor survivors kit")),
+    "rape": (_listed("oilseed"), _listed("seed seeds oil crisis survivor survivors kit")),
     "pussy": (_listed(""), _listed("cat cats willow willows riot")),
     "stripper": (_listed("wire paint cable varnish wax"), _listed("")),
     "strippers": (_listed("wire paint cable varnish wax"), _listed("")),

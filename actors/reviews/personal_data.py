@@ -179,7 +179,7 @@ def _phones(text: str) -> Iterator[tuple[str, int, int]]:
     for found in _TRUNK.finditer(text):
         # A long number that begins with nought may be anything, unless it is written as people write telephone numbers.
         groups = [group for group in _GROUPED.split(found[0]) if group]
-        if (2 <= len(groups) <= 6 and not _is_date(groups)) or _SAYS_PHONE.search(
+        if (2 <= len(groups) <= 6 and not _is_day_or_series(groups)) or _SAYS_PHONE.search(
             text[max(0, found.start() - 40) : found.start()]
         ):
             yield "phone", *found.span()
@@ -188,7 +188,10 @@ def _phones(text: str) -> Iterator[tuple[str, int, int]]:
             yield "phone", *found.span()
 
 
-def _is_date(groups: list[str]) -> bool:
+def _is_day_or_series(groups: list[str]) -> bool:
+    """Whether it is a day, or a series such as "01 02 03"."""
+    if len(groups) > 2 and all(group.startswith("0") for group in groups):
+        return True
     return (
         len(groups) <= 4 and len(groups[0]) <= 2 and len(groups[1]) <= 2 and groups[2:3] != [] and len(groups[2]) == 4
     )

@@ -80,7 +80,7 @@ def file_kind(each: SchemaField) -> FileKind | None:
     """The kind of file that the field's type, name and format let it take; `None` where it takes none."""
     if each.children or each.choices or (each.types and "string" not in each.types):
         return None
-    name = named(each)
+    name = tuple(word for word in named(each) if not word.isdigit())
     core = subject(name)
     head = singular(core[-1]) if core else ""
     formatted = each.format in _FILE_FORMATS or bool(each.media)
@@ -88,7 +88,11 @@ def file_kind(each: SchemaField) -> FileKind | None:
     if kind is not None and (formatted or head not in TEXTS):
         return kind
     carried = (
-        len(core) < len([word for word in name if not word.isdigit()]) and head not in TEXTS and head not in CONFIGS
+        bool(name)
+        and singular(name[-1]) in CARRIERS
+        and len(core) < len(name)
+        and head not in TEXTS
+        and head not in CONFIGS
     )
     if not (formatted or carried or (len(name) == 1 and among(name[0], {"url", "uri"}))):
         return None
@@ -128,7 +132,9 @@ def _by_name(each: SchemaField) -> Ruling | None:
     head = singular(core[-1])
     kind = file_kind(each)
     fixed = each.has_default and each.default not in (None, "", [], {})
-    if len(core) > 1 and core[0] in SETTERS and each.format not in _FILE_FORMATS:
+    # `n_prompt` is no number of prompts: it is the negative one.
+    counted = core[0] != "n" or head not in TEXTS
+    if len(core) > 1 and core[0] in SETTERS and counted and each.format not in _FILE_FORMATS:
         return Ruling(FieldClass.CONFIG, "word", f"its name begins with {core[0]!r}: it sets something")
     if kind is not None:
         if (kind == "any" or head not in FILES) and any_among(name, SETUP_FILES):

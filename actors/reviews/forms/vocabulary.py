@@ -26,16 +26,16 @@ CARRIERS = frozenset(
 
 # A text that the work is about.
 TEXTS = frozenset(
-    {"prompt", "text", "input", "query", "question", "message", "caption", "lyric", "sentence", "content",
-     "context", "article", "paragraph", "passage", "body", "description", "story", "script", "topic",
-     "subject", "transcript", "utterance", "instruction", "request", "task", "document", "code", "word",
-     "brief", "headline", "dialogue", "claim", "premise", "hypothesis"}
+    {"prompt", "text", "input", "history", "query", "question", "message", "caption", "lyric", "sentence",
+     "content", "context", "article", "paragraph", "passage", "body", "description", "story", "script",
+     "topic", "subject", "transcript", "utterance", "instruction", "request", "task", "document", "code",
+     "word", "brief", "headline", "dialogue", "claim", "premise", "hypothesis"}
 )  # fmt: skip
 # Before a text's word, these make it one that a model's author has an opinion on.
 TEXT_QUALIFIERS = frozenset(
-    {"negative", "neg", "system", "style", "prefix", "suffix", "extra", "additional", "developer", "assistant",
-     "pre", "post", "default", "custom", "uncond", "initial", "seed", "background", "refiner", "trigger",
-     "stop", "guidance", "undesired"}
+    {"negative", "neg", "n", "previous", "next", "system", "style", "prefix", "suffix", "extra", "additional",
+     "developer", "assistant", "pre", "post", "default", "custom", "uncond", "initial", "seed", "background",
+     "refiner", "trigger", "stop", "guidance", "undesired"}
 )  # fmt: skip
 # Has a good default, and a user may have words of their own.
 HYBRIDS = frozenset(
@@ -46,23 +46,24 @@ HYBRIDS = frozenset(
 )  # fmt: skip
 # How the work is done. The head of a name.
 CONFIGS = frozenset(
-    {"size", "length", "len", "role", "fps", "ratio", "format", "scale", "strength", "weight", "step", "seed",
-     "width", "height", "resolution", "quality", "mode", "type", "version", "model", "profile", "preset",
-     "scheduler", "sampler", "temperature", "penalty", "token", "count", "number", "num", "rate", "speed",
-     "duration", "second", "threshold", "limit", "max", "min", "top", "k", "p", "n", "level", "factor",
-     "language", "lang", "locale", "voice", "speaker", "codec", "bitrate", "dtype", "precision", "device",
-     "tier", "checker", "safety", "tolerance", "filter", "moderation", "webhook", "callback", "endpoint",
-     "timeout", "id", "key", "user", "lora", "checkpoint", "ckpt", "encoder", "decoder", "vae", "unet",
-     "adapter", "engine", "backend", "provider", "method", "algorithm", "strategy", "policy", "option",
-     "setting", "config", "configuration", "parameter", "param", "kwarg", "metadata", "tool", "choice",
-     "effort", "verbosity", "stop", "sequence", "stream", "store", "include", "truncation", "logprob", "bias",
-     "loop", "padding", "margin", "offset", "overlap", "window", "stride", "interval", "fraction", "percent",
-     "percentage", "amount", "ref", "variant", "channel", "color", "colour", "background", "orientation",
-     "direction", "position", "axis", "angle", "zoom", "motion", "bucket", "ext", "extension", "compression",
-     "crf", "refine", "refiner", "upscaler", "upscale", "detector", "controlnet", "preprocessor",
-     "preprocessing", "postprocessing", "cache", "batch", "beam", "granularity", "timestamp", "task", "unit",
-     "gender", "accent", "pitch", "volume", "sensitivity", "guidance", "cfg", "eta", "sigma", "shift", "noise",
-     "blur", "crop", "resize", "output", "return", "flag", "debug", "schema"}
+    {"size", "length", "len", "role", "pixel", "megapixel", "identifier", "module", "project", "coherence",
+     "locator", "fps", "ratio", "format", "scale", "strength", "weight", "step", "seed", "width", "height",
+     "resolution", "quality", "mode", "type", "version", "model", "profile", "preset", "scheduler", "sampler",
+     "temperature", "penalty", "token", "count", "number", "num", "rate", "speed", "duration", "second",
+     "threshold", "limit", "max", "min", "top", "k", "p", "n", "level", "factor", "language", "lang", "locale",
+     "voice", "speaker", "codec", "bitrate", "dtype", "precision", "device", "tier", "checker", "safety",
+     "tolerance", "filter", "moderation", "webhook", "callback", "endpoint", "timeout", "id", "key", "user",
+     "lora", "checkpoint", "ckpt", "encoder", "decoder", "vae", "unet", "adapter", "engine", "backend",
+     "provider", "method", "algorithm", "strategy", "policy", "option", "setting", "config", "configuration",
+     "parameter", "param", "kwarg", "metadata", "tool", "choice", "effort", "verbosity", "stop", "sequence",
+     "stream", "store", "include", "truncation", "logprob", "bias", "loop", "padding", "margin", "offset",
+     "overlap", "window", "stride", "interval", "fraction", "percent", "percentage", "amount", "ref",
+     "variant", "channel", "color", "colour", "background", "orientation", "direction", "position", "axis",
+     "angle", "zoom", "motion", "bucket", "ext", "extension", "compression", "crf", "refine", "refiner",
+     "upscaler", "upscale", "detector", "controlnet", "preprocessor", "preprocessing", "postprocessing",
+     "cache", "batch", "beam", "granularity", "timestamp", "task", "unit", "gender", "accent", "pitch",
+     "volume", "sensitivity", "guidance", "cfg", "eta", "sigma", "shift", "noise", "blur", "crop", "resize",
+     "output", "return", "flag", "debug", "schema"}
 )  # fmt: skip
 # The first word of a name that sets something, whatever follows.
 SETTERS = frozenset(

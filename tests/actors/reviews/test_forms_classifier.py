@@ -23,7 +23,7 @@ CONTENT, CONFIG, HYBRID = FieldClass.CONTENT, FieldClass.CONFIG, FieldClass.HYBR
         ("prompt", CONTENT), ("text", CONTENT), ("lyrics", CONTENT), ("input_image", CONTENT), ("imageURL", CONTENT),
         ("mask", CONTENT), ("speaker_wav", CONTENT), ("question", CONTENT), ("user_input", CONTENT), ("prompt_2", CONTENT),
         ("negative_prompt", HYBRID), ("negativePrompt", HYBRID), ("system_prompt", HYBRID), ("style", HYBRID),
-        ("prompt_template", HYBRID), ("instructions", HYBRID), ("tags", HYBRID),
+        ("n_prompt", HYBRID), ("translation_x", HYBRID), ("prompt_template", HYBRID), ("instructions", HYBRID), ("tags", HYBRID),
         ("image_size", CONFIG), ("context_length", CONFIG), ("target_fps", CONFIG), ("profile", CONFIG),
         ("prompt_strength", CONFIG), ("image-format", CONFIG), ("textEncoder", CONFIG), ("aspect_ratio", CONFIG),
         ("lora_weights", CONFIG), ("webhook_url", CONFIG), ("model_name", CONFIG), ("num_images", CONFIG),
