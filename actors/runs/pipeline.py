@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import pq
@@ -44,6 +45,9 @@ def conninfo_of(database_url: str) -> str:
     if "://" not in database_url:
         return database_url
     url = make_url(driver_url(database_url))
+    if url.host is not None:
+        # libpq's own form of a Unix socket's directory, which SQLAlchemy leaves as it is.
+        url = url.set(host=unquote(url.host))
     _, arguments = url.get_dialect()().create_connect_args(url)
     return make_conninfo(**arguments)
 
