@@ -70,7 +70,8 @@ def asked_by(llm: LLM, *, on_usage: Callable[[Usage], None] | None = None) -> As
         if on_usage is not None:
             on_usage(answer.usage)
         try:
-            return parsed(answer.message.text)
+            # A subclass of str, which the JSON reader does not take.
+            return parsed(str(answer.message.text))
         except ValueError as error:
             raise LLMAnswerError(f"{llm.model} at {llm.provider}: {error}", subject=llm.model) from error
 
