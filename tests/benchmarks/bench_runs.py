@@ -100,15 +100,15 @@ def contenders(database_url: str) -> Iterator[dict[str, Contender]]:
 
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=9)
-    arguments.add_argument("--runs", type=int, default=600, help="of each round, of the faster contenders")
-    arguments.add_argument("--quick", action="store_true", help="three short rounds")
+    arguments.add_argument("--rounds", type=int, default=15)
+    arguments.add_argument("--runs", type=int, default=300, help="of each round, of the faster contenders")
+    arguments.add_argument("--quick", action="store_true", help="five rounds")
     given = arguments.parse_args()
-    rounds, runs = (3, 300) if given.quick else (given.rounds, given.runs)
+    rounds = 5 if given.quick else given.rounds
     with postgres() as url, contenders(url) as all_:
         for number in range(rounds):
             for name, contender in all_.items():
-                count = max(int(runs * _SHARE[name]), _AT_ONCE)
+                count = max(int(given.runs * _SHARE[name]), _AT_ONCE)
                 contender.rates.append(count * STEPS / contender.seconds(count, _AT_ONCE))
                 contender.latencies.append(contender.seconds(20, 1) / 20 / STEPS * 1000)
             row = ", ".join(f"{_TITLES[name]} {each.rates[-1]:.0f}" for name, each in all_.items())

@@ -111,7 +111,7 @@ async def test_fan_out_by_send_joins_in_order(saver: GroupCommitSaver) -> None:
     async def work(given: Any) -> dict[str, Any]:
         return {"trail": [str(given["number"])]}
 
-    builder = StateGraph(State)
+    builder: Any = StateGraph(State)
     builder.add_node("work", work)
     builder.add_conditional_edges(START, lambda _: [Send("work", {"number": number}) for number in range(30)])
     graph = builder.compile(checkpointer=saver)
