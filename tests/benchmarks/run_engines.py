@@ -41,6 +41,24 @@ async def no_checkpointer(database_url: str) -> AsyncIterator[Run]:
 
 
 @asynccontextmanager
+async def keeping_nothing(database_url: str) -> AsyncIterator[Run]:
+    """What LangGraph itself does for a checkpointer, whatever that does then."""
+    from langgraph.checkpoint.base import BaseCheckpointSaver  # noqa: PLC0415
+
+    class Nothing(BaseCheckpointSaver[int]):
+        async def aget_tuple(self, config: Any) -> None:
+            return None
+
+        async def aput(self, config: Any, *_: Any) -> Any:
+            return config
+
+        async def aput_writes(self, *_: Any) -> None:
+            return None
+
+    yield _graph_run(Nothing())
+
+
+@asynccontextmanager
 async def group_commit(database_url: str) -> AsyncIterator[Run]:
     from actors.runs.checkpointer import GroupCommitSaver  # noqa: PLC0415 - each process imports its own contender only
 
@@ -109,6 +127,7 @@ def _graph_run(saver: Any) -> Run:
 
 CONTENDERS = {
     "none": no_checkpointer,
+    "nothing": keeping_nothing,
     "ours": group_commit,
     "langgraph": langgraph_postgres,
     "dbos": dbos,
