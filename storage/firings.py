@@ -156,7 +156,9 @@ async def claim(session: AsyncSession, tasks: Sequence[str], *, host: str, lease
                 continue
             found.state, found.host, found.attempt = "running", host, found.attempt + 1
             found.lease_until = moment + timedelta(seconds=lease_s)
-            found.started_at = found.started_at or moment
+            # The clock of now, and not of before the schedule's row was ours: the firing before this one may have ended
+            # in between, and the record would show the two side by side.
+            found.started_at = found.started_at or await clock(session)
             await session.flush()
             claimed.append(
                 Claim(
