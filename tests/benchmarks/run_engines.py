@@ -46,7 +46,7 @@ async def keeping_nothing(database_url: str) -> AsyncIterator[Run]:
     from langgraph.checkpoint.base import BaseCheckpointSaver  # noqa: PLC0415
 
     class Nothing(BaseCheckpointSaver[int]):
-        async def aget_tuple(self, config: Any) -> None:
+        async def aget_tuple(self, _config: Any) -> None:
             return None
 
         async def aput(self, config: Any, *_: Any) -> Any:
