@@ -41,6 +41,16 @@ _CONNECTION = frozenset(
 _UNREADABLE = frozenset({"ValueError", "TypeError", "LookupError", "AttributeError", "APIResponseValidationError"})
 
 
+class HTTPFault(Exception):  # noqa: N818 - what an answer holds, before it is any error of ours
+    """An answer of 4xx or 5xx, whole."""
+
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
 def of_status(
     provider: str, status: int, body: bytes, headers: Mapping[str, str] | None = None, *, model: str | None = None
 ) -> ProviderError:

@@ -23,7 +23,7 @@ from actors.errors import (
     UnknownModelError,
 )
 from actors.providers import openapi
-from actors.providers.faults import of_status, of_words
+from actors.providers.faults import HTTPFault, of_status, of_words
 from actors.providers.files import File, at, sent
 from actors.providers.jobs import JobProvider
 from actors.providers.models import (
@@ -237,16 +237,6 @@ class ReplicateProvider(JobProvider):
         head, _, written = url.partition(",")
         data = base64.b64decode(written) if head.endswith(";base64") else unquote_to_bytes(written)
         return await self.files.kept(data, head.removeprefix("data:").partition(";")[0] or None)
-
-
-class HTTPFault(Exception):  # noqa: N818 - what an answer holds, before it is any error of ours
-    """An answer of 4xx or 5xx, whole."""
-
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
-        self.body = body
-        self.headers = headers
 
 
 def _checked(job: str) -> str:

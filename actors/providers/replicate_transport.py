@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from actors.providers.replicate import HTTPFault
+from actors.providers.faults import HTTPFault
 
 
 class StraightTransport(httpx.AsyncHTTPTransport):
