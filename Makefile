@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-up bench-runs bench-waiting clean
+.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,7 +40,7 @@ format: $(STAMP) ## format and mend what can be mended
 lock: $(STAMP) ## compile requirements/lock.txt anew
 	UV=$(BIN)/uv requirements/compile.sh
 
-bench: bench-up bench-serve bench-verify bench-quality bench-runs bench-waiting ## every benchmark
+bench: bench-up bench-serve bench-verify bench-quality bench-forms bench-runs bench-waiting ## every benchmark
 
 bench-serve: $(STAMP) ## Serve against plain uvicorn; the clients' poll against an ORM read
 	$(BIN)/python -m tests.benchmarks.bench_serve
@@ -50,6 +50,9 @@ bench-verify: $(STAMP) ## provider concurrency, whole-path rate per core, local 
 
 bench-quality: $(STAMP) ## ranking, injections, near duplicates
 	$(BIN)/python -m tests.benchmarks.bench_quality
+
+bench-forms: $(STAMP) ## classes of fields and places of attachments, on public models' inputs
+	$(BIN)/python -m tests.benchmarks.bench_forms
 
 bench-up: $(STAMP) ## `hyvve up` to the first 200 against a bare Ray Serve script
 	$(BIN)/python -m tests.benchmarks.bench_up

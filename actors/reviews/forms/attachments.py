@@ -21,11 +21,13 @@ from actors.reviews.forms.models import Classification, FieldClass, FileKind, Ma
 from actors.reviews.forms.paths import EACH, found
 from actors.reviews.forms.placeholders import is_placeholder, is_url
 from actors.reviews.forms.schema import FormSchema, SchemaField
-from actors.reviews.forms.vocabulary import COMMON, COMPANIONS, FILES
+from actors.reviews.forms.vocabulary import CARRIERS, COMMON, COMPANIONS, FILES
 from actors.reviews.forms.words import singular, words
 
 _TIERS: tuple[Tier, ...] = ("placeholder", "common", "named", "url")
 _HANDED_OVER = frozenset({"url", "uri", "file", "link", "upload", "path"})
+# Said of every field for a file of the kind, so it tells none from another.
+_SAID_OF_ALL = CARRIERS | {"image", "audio", "video", "document", "text", "media", "attachment"}
 _COMMON_RANK = {name: rank for names in COMMON.values() for rank, name in enumerate(names)}
 _PAPERS = frozenset({"document", "text"})
 
@@ -46,6 +48,11 @@ class _Slot:
     said: frozenset[str]
     common: str
     taken: list[int] = field(default_factory=list)
+
+    @property
+    def telling(self) -> frozenset[str]:
+        """The words of the field's name that tell it from others: a file that is called so belongs here."""
+        return frozenset(word for word in self.said - _SAID_OF_ALL if len(word) > 1 and not word.isdigit())
 
     @property
     def companion(self) -> bool:
@@ -161,16 +168,18 @@ def placed(
 
 
 def _fill(chosen: list[_Slot], slots: list[_Slot], left: dict[int, _File], tier: Tier, take: Any) -> None:
-    def order(slot: _Slot) -> tuple[bool, int, int, bool, int]:
+    def order(slot: _Slot) -> tuple[bool, int, int, bool, bool, int]:
         fitting = sum(_fits(file, slot) for file in left.values())
         # Several files belong together in a list; a single one in the field for one.
         listed = (0 if fitting > 1 else 2) if slot.many else 1
-        return slot.companion, listed, _COMMON_RANK.get(slot.common, 99), not slot.each.needed, slot.place
+        # `file`, which takes a file, before `file_url`, which is a text that may hold an address.
+        as_text = not slot.each.format and not slot.each.media
+        return slot.companion, listed, _COMMON_RANK.get(slot.common, 99), not slot.each.needed, as_text, slot.place
 
     for slot in sorted(chosen, key=order):
         fitting = [file for file in left.values() if _fits(file, slot) and not _meant_elsewhere(file, slot, slots)]
         # Those that name the field, then those that are surely of its kind, then as they were attached.
-        fitting.sort(key=lambda file: (not (file.said & slot.said & COMPANIONS), file.kind != slot.kind, file.index))
+        fitting.sort(key=lambda file: (not (file.said & slot.telling), file.kind != slot.kind, file.index))
         room = min(slot.room, len(fitting))
         for file in sorted(fitting[:room], key=lambda file: file.index):
             take(file, slot, tier)
@@ -272,10 +281,11 @@ def _fits(file: _File, slot: _Slot) -> bool:
 
 
 def _meant_elsewhere(file: _File, slot: _Slot, slots: Iterable[_Slot]) -> bool:
-    meant = file.said & COMPANIONS
-    if not meant or meant & slot.said:
+    if file.said & slot.telling:
         return False
-    return any(other.room > 0 and meant & other.said and _fits(file, other) for other in slots if other is not slot)
+    return any(
+        other.room > 0 and file.said & other.telling and _fits(file, other) for other in slots if other is not slot
+    )
 
 
 def _files(attachments: tuple[Attachment, ...]) -> list[_File]:

@@ -28,7 +28,7 @@ from actors.reviews.forms.words import among, any_among, singular, titled, words
 
 _FILE_FORMATS = frozenset({"uri", "url", "uri-reference", "iri", "binary", "byte", "base64", "data-url", "file"})
 # Of these a name can hold one that says what is meant, or whose file: the rest say how it is handed over.
-_LOOSE_CARRIERS = frozenset({"input", "file", "data", "upload", "64"})
+_LOOSE_CARRIERS = frozenset({"input", "file", "data", "upload", "64", "string"})
 _PLAIN_TYPES = frozenset({"number", "integer", "boolean"})
 _SAYS_CONTENT = re.compile(
     r"(?:the |your |an? |input |source )*(?:prompt|text|question|query|lyrics?|instructions?|message|image|audio"
@@ -86,7 +86,7 @@ def file_kind(each: SchemaField) -> FileKind | None:
     formatted = each.format in _FILE_FORMATS or bool(each.media)
     kind = FILES.get(head)
     if kind is not None and (formatted or head not in TEXTS):
-        return kind
+        return kind if kind != "any" else _described_kind(each) or kind
     carried = (
         bool(name)
         and singular(name[-1]) in CARRIERS
@@ -95,17 +95,25 @@ def file_kind(each: SchemaField) -> FileKind | None:
         and head not in CONFIGS
     )
     if not (formatted or carried or (len(name) == 1 and among(name[0], {"url", "uri"}))):
-        return None
+        # `inputs` of any type, "the input audio": nothing else says what it takes.
+        return _described_kind(each) if not each.types and _SAYS_CONTENT.match(each.description.strip()) else None
     if each.media:
         return _MEDIA.get(each.media.partition("/")[0], "document" if "pdf" in each.media else "any")
     for word in reversed(name):
         if found := FILES.get(singular(word)):
             return found
-    # "Original speaker audio (wav, mp3, …)": the name says whose, the first sentence says what.
+    return _described_kind(each) or "any"
+
+
+def _described_kind(each: SchemaField) -> FileKind | None:
+    """The kind that the first sentence of the description names: "Original speaker audio (wav, mp3, …)"."""
     for word in words(each.description.partition(".")[0]):
-        if (found := FILES.get(singular(word))) and found != "any":
+        name = singular(word)
+        if (found := FILES.get(name)) and found != "any":
             return found
-    return "any"
+        if name in TEXTS and name not in FILES and name not in CARRIERS:
+            return None
+    return None
 
 
 def rule(each: SchemaField) -> Ruling:

@@ -21,8 +21,9 @@ FILES: dict[str, FileKind] = {
 }  # fmt: skip
 # Says how a file is handed over, not what it is.
 CARRIERS = frozenset(
-    {"url", "uri", "link", "path", "file", "base64", "b64", "64", "data", "src", "input", "upload", "bytes", "blob"}
-)
+    {"url", "uri", "link", "path", "file", "base64", "b64", "64", "data", "src", "input", "upload", "bytes", "blob",
+     "string"}
+)  # fmt: skip
 
 # A text that the work is about.
 TEXTS = frozenset(

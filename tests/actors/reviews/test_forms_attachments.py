@@ -123,6 +123,23 @@ def test_a_file_whose_name_says_what_it_is_goes_there_in_any_order() -> None:
     assert [path for _, path, _ in where(mapped(SDXL, files("a.png", "b.png")))] == ["$.image", "$.mask"]
 
 
+def test_any_word_that_tells_a_field_from_others_names_it() -> None:
+    sides = {"properties": {"front_image": URI, "left_image": URI, "image_url": URI}}
+    found = mapped(sides, files("left.png", "chair-front.png", "image.png"))
+    assert [path for _, path, _ in where(found)] == ["$.left_image", "$.front_image", "$.image_url"]
+
+
+def test_a_field_for_a_file_goes_before_one_for_its_address_as_text() -> None:
+    schema = {"properties": {"file_url": {"type": "string"}, "file": URI}}
+    assert [path for _, path, _ in where(mapped(schema, files("a.wav", "b.wav")))] == ["$.file", "$.file_url"]
+
+
+def test_a_field_of_any_type_takes_the_file_that_its_description_names() -> None:
+    schema = {"properties": {"inputs": {"description": "The input audio"}, "data": {"description": "A text to read"}}}
+    assert [path for _, path, _ in where(mapped(schema, files("a.wav")))] == ["$.inputs"]
+    assert mapped(schema, files("a.png")).placed == ()
+
+
 def test_a_users_value_stays_and_a_users_blank_is_filled_first() -> None:
     kept = mapped(SDXL, files("1.png"), given={"image": DELIVERED})
     assert [path for _, path, _ in where(kept)] == ["$.mask"]
