@@ -95,26 +95,31 @@ def admit(decision: Approve | Edit | Reject | Respond, review: ReviewState, *, b
 
     `details["state"]` is the review's present state and `details["conflict"]` which of these it is.
     """
-    refused: tuple[str, str] | None = None
+    refused = closed_to(review, by=by, at=at)
     if decision.review_id != review.review_id:
         refused = "foreign", f"the decision names review {decision.review_id}, and this is {review.review_id}"
-    elif by in review.decided_by:
-        refused = "repeated", f"{by} has decided on review {review.review_id} already"
-    elif review.state != "open":
-        refused = "late", f"review {review.review_id} is {review.state}: it waits for no decision"
-    elif review.due_at is not None and at >= review.due_at:
-        refused = "late", f"review {review.review_id} was to be decided before {review.due_at.isoformat()}"
-    elif review.reviewers and by not in review.reviewers:
-        refused = "foreign", f"review {review.review_id} is for others than {by}"
-    elif review.holder not in {None, by} and (review.lease_until is None or at < review.lease_until):
-        refused = "held", f"review {review.review_id} is held by {review.holder}; ask for its release, or wait"
-    elif decision.saw != review.saw:
+    elif refused is None and decision.saw != review.saw:
         refused = "changed", f"what review {review.review_id} is about has changed since it was shown; look again"
-    elif decision.answer not in review.answers:
+    elif refused is None and decision.answer not in review.answers:
         refused = "answer", f"{decision.answer} is not taken here; answer one of {', '.join(review.answers)}"
     if refused is not None:
         conflict, message = refused
         raise ReviewConflictError(message, subject=str(review.review_id), state=review.state, conflict=conflict)
+
+
+def closed_to(review: ReviewState, *, by: str, at: datetime) -> tuple[str, str] | None:
+    """Which conflict keeps `by` from deciding on the review, or from claiming it, with the sentence that says so."""
+    if by in review.decided_by:
+        return "repeated", f"{by} has decided on review {review.review_id} already"
+    if review.state != "open":
+        return "late", f"review {review.review_id} is {review.state}: it waits for no decision"
+    if review.due_at is not None and at >= review.due_at:
+        return "late", f"review {review.review_id} was to be decided before {review.due_at.isoformat()}"
+    if review.reviewers and by not in review.reviewers:
+        return "foreign", f"review {review.review_id} is for others than {by}"
+    if review.holder not in {None, by} and (review.lease_until is None or at < review.lease_until):
+        return "held", f"review {review.review_id} is held by {review.holder}; ask for its release, or wait"
+    return None
 
 
 def edited(

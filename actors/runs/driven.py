@@ -22,6 +22,7 @@ from langgraph.types import Interrupt
 from actors.errors import BudgetExceededError, CutOffError, RunResultError
 from actors.runs.events import EventPublisher, live_event
 from actors.runs.group_commit import GroupCommit, Rows, Table
+from actors.runs.kinds import Questions
 from actors.runs.retrying import classify, described
 from actors.runs.rows import EFFECTS, EVENTS, STANDINGS, json, shown
 from storage.clock import now
@@ -59,7 +60,14 @@ class Asked:
 class DrivenRun:
     """Belongs to one event loop; the only one that writes about its run."""
 
-    def __init__(self, row: Run, writer: GroupCommit, publisher: EventPublisher, effects: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        row: Run,
+        writer: GroupCommit,
+        publisher: EventPublisher,
+        effects: dict[str, Any],
+        questions: Questions | None = None,
+    ) -> None:
         self.row = row
         self.run_id: UUID = row.run_id
         self.status = row.status
@@ -78,6 +86,7 @@ class DrivenRun:
         self._writer = writer
         self._publisher = publisher
         self._effects = effects
+        self._questions = questions
         self._calls: dict[str, asyncio.Future[Any]] = {}
         self._running: dict[str, _Running] = {}
         self._consumed: set[str] = set()
@@ -136,7 +145,7 @@ class DrivenRun:
         self._running.clear()
         self.asked.clear()
         self._number(f"run.{status}", None, {"error": error} if error is not None else {})
-        await self.flush()
+        await self.flush(self._questions.ended(self.row) if self._questions is not None else ())
 
     async def end_stopped(
         self, status: Literal["failed", "cancelled"], event: str | None, *, error: dict[str, Any] | None = None
@@ -164,10 +173,10 @@ class DrivenRun:
         self._consumed.update(key for key in given if key not in asked)
         return self.answers
 
-    async def flush(self) -> None:
-        """Return when all that was told so far is on disk."""
+    async def flush(self, more: Rows = ()) -> None:
+        """Return when all that was told so far is on disk, with `more` behind it."""
         await asyncio.gather(*self._alone)
-        if rows := self._taken():
+        if rows := [*self._taken(), *more]:
             await self._writer.write(rows, subject=self.row.thread_id)
 
     # What the checkpointer's transactions take along
@@ -177,10 +186,11 @@ class DrivenRun:
         self._open()
         channels = {channel for channel, _ in writes}
         running = self._running.pop(task_id, None)
-        rows: list[tuple[Table, Row]] = []
+        rows: list[tuple[Table, Sequence[Any]]] = []
+        asked: list[Asked] = []
         if INTERRUPT in channels:
             if namespace == "":
-                self._ask(task_id, writes, running)
+                asked = self._ask(task_id, writes, running)
         elif ERROR not in channels:
             rows.extend(running.rows if running is not None else ())
             if namespace == "":
@@ -191,6 +201,9 @@ class DrivenRun:
                     took = round((time.monotonic() - running.since) * 1000, 1)
                     self.event("step.completed", running.step, {"duration_ms": took})
         rows.extend(self._taken())
+        if self._questions is not None:
+            for each in asked:
+                rows.extend(self._questions.asked(self.row, each.interrupt, each.step))
         return rows
 
     def with_checkpoint(self, namespace: str) -> Rows:
@@ -202,7 +215,7 @@ class DrivenRun:
                 self._answered(task_id)
         return self._taken()
 
-    def _ask(self, task_id: str, writes: Sequence[tuple[str, Any]], running: _Running | None) -> None:
+    def _ask(self, task_id: str, writes: Sequence[tuple[str, Any]], running: _Running | None) -> list[Asked]:
         before = self.asked.pop(task_id, [])
         steps = {each.interrupt.id: each.step for each in before}
         step = running.step if running is not None else None
@@ -213,6 +226,7 @@ class DrivenRun:
         kept = {interrupt.id for interrupt in found}
         self._consumed.update(each.interrupt.id for each in before if each.interrupt.id not in kept)
         self._changed = True
+        return self.asked[task_id]
 
     def _answered(self, task_id: str) -> None:
         if before := self.asked.pop(task_id, None):

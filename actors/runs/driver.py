@@ -200,7 +200,8 @@ class Driver:
             alone = fresh and row.thread_id == str(run_id)
             turn = row.status != "pending" or alone or await runs.next_on(session, row.thread_id) == run_id
             effects = {} if fresh else await run_effects.of_run(session, run_id)
-        run = DrivenRun(row, self._saver.writer, self._publisher, effects)
+        questions = self._kinds.questions_of(row.kind)
+        run = DrivenRun(row, self._saver.writer, self._publisher, effects, questions)
         if row.cancel_requested_at is not None:
             run.event("run.cancel_requested", None, {})
             await run.end("cancelled")

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from langgraph.graph import StateGraph
+from langgraph.types import Interrupt
 
 from actors.errors import UnknownKindError
+from actors.runs.group_commit import Rows
 from actors.runs.retrying import DEFAULT, RetryPolicy
 from actors.settings import ActorsSettings
+from storage.runs import Run
 from storage.settings import StorageSettings
 
 Graph = StateGraph[Any, Any, Any, Any]
@@ -23,12 +26,24 @@ def _as_it_is(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+class Questions(Protocol):
+    """Keeps what runs of a kind ask of people. Its rows are written with the run's own, in one transaction and after
+    them: whoever changes both locks the run first. It raises nothing: a run could not be written over it.
+    """
+
+    def asked(self, run: Run, interrupt: Interrupt, step: str | None) -> Rows:
+        """Rows for an interrupt that the run waits with; also where they are there already."""
+
+    def ended(self, run: Run) -> Rows:
+        """Rows for the run's end, after which nothing of it is asked any more."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """One kind of runs. `graph` is asked once per distinct `spec` and process; its answer must follow from it alone.
 
     `state` makes the graph's input from the run's, `result` the run's JSON-able output from the graph's last values.
-    `retry` is for nodes that have no policy of their own (see `durable`).
+    `retry` is for nodes that have no policy of their own (see `durable`). `questions` keeps what they ask of people.
     """
 
     name: str
@@ -37,6 +52,7 @@ class Kind:
     result: Callable[[dict[str, Any]], dict[str, Any]] = _as_it_is
     recursion_limit: int = 1000
     retry: RetryPolicy = DEFAULT
+    questions: Questions | None = None
 
 
 async def _nothing() -> None: ...
@@ -56,6 +72,11 @@ class Kinds:
         except KeyError:
             known = ", ".join(sorted(self._kinds)) or "none"
             raise UnknownKindError(f"no kind of runs is called {name!r} here; known: {known}", subject=name) from None
+
+    def questions_of(self, name: str) -> Questions | None:
+        """What keeps the questions of this kind's runs, if anything does."""
+        kind = self._kinds.get(name)
+        return None if kind is None else kind.questions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,13 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError, ThreadForbiddenError
 from actors.runs import forking
 from actors.runs.events import RunFollower
 from actors.runs.forking import CheckpointInfo
 from actors.settings import RunSettings
-from storage import run_events, runs
+from storage import reviews, run_events, runs
 from storage.clock import now
 from storage.engine import Database
 from storage.errors import ConflictError
@@ -91,27 +92,19 @@ class Runs:
         """Answer questions of a waiting run, each by its interrupt's id; the rest go on waiting.
 
         All answers are taken or none. Raises `NotFoundError`, and `RunConflictError` for an id that the run does not
-        wait for: unknown, late or given before.
+        wait for (unknown, late or given before) or that has a review, which alone answers it.
         """
-        if not answers:
-            raise RunConflictError("no answer was given: name the interrupt that each answers", subject=str(run_id))
         _size(answers, self._settings.max_input_bytes, run_id)
         async with self._database.begin() as session:
             run = await runs.locked(session, run_id)
-            asked = {interrupt["id"] for interrupt in run.interrupts} - set(run.resume)
-            if run.status in ENDED or (unknown := sorted(set(answers) - asked)):
-                why = (
-                    f"the run is {run.status}" if run.status in ENDED
-                    else f"it does not wait for {', '.join(map(repr, unknown))} (unknown, or answered before)"
-                )  # fmt: skip
+            found = await reviews.of_interrupts(session, run_id, list(answers))
+            if found:
+                review = next(iter(found.values()))
                 raise RunConflictError(
-                    f"run {run_id} takes no such answer: {why}; it waits for {sorted(asked) if asked else 'none'}",
-                    subject=str(run_id), waits_for=sorted(asked),
+                    f"run {run_id} waits for review {review.review_id} there: decide it, by its own address",
+                    subject=str(review.review_id), reviews={key: str(each.review_id) for key, each in found.items()},
                 )  # fmt: skip
-            given = {key: {"value": value, "by": by, "at": now().isoformat()} for key, value in answers.items()}
-            run.resume = {**run.resume, **given}
-            run.updated_at = now()
-            await runs.call_host(session, run)
+            await answer(session, run, answers, by=by)
         return run
 
     async def cancel(self, run_id: UUID) -> Run:
@@ -256,6 +249,26 @@ class Runs:
         run_events.first(session, run, event, kind=run.kind, owner=run.owner, **data)
         await session.flush()
         await runs.call_host(session, run)
+
+
+async def answer(session: AsyncSession, run: Run, answers: Mapping[str, Any], *, by: str | None) -> None:
+    """Hand answers, by interrupt id, to a run that this unit of work has locked. Raises `RunConflictError`."""
+    if not answers:
+        raise RunConflictError("no answer was given: name the interrupt that each answers", subject=str(run.run_id))
+    asked = {interrupt["id"] for interrupt in run.interrupts} - set(run.resume)
+    if run.status in ENDED or (unknown := sorted(set(answers) - asked)):
+        why = (
+            f"the run is {run.status}" if run.status in ENDED
+            else f"it does not wait for {', '.join(map(repr, unknown))} (unknown, or answered before)"
+        )  # fmt: skip
+        raise RunConflictError(
+            f"run {run.run_id} takes no such answer: {why}; it waits for {sorted(asked) if asked else 'none'}",
+            subject=str(run.run_id), waits_for=sorted(asked),
+        )  # fmt: skip
+    given = {key: {"value": value, "by": by, "at": now().isoformat()} for key, value in answers.items()}
+    run.resume = {**run.resume, **given}
+    run.updated_at = now()
+    await runs.call_host(session, run)
 
 
 def _settled(run: Run) -> bool:

@@ -10,6 +10,7 @@ import storage.contributions
 import storage.fingerprints
 import storage.firings
 import storage.idempotency
+import storage.reviews
 import storage.run_effects
 import storage.run_events
 import storage.run_shards

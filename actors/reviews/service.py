@@ -1,0 +1,193 @@
+"""`Reviews`: the queue of what waits for people, and what they do there. Any process may have one.
+
+What is accepted is committed when a call returns: the decision, what it comes to and its delivery to the run are one
+transaction. Whoever changes a run and its review locks the run first, as the hosts do. Time passes in `tick`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from actors.errors import ReviewConflictError, ReviewEditError
+from actors.reviews import settling
+from actors.reviews.decisions import Approve, Edit, Reject, Respond, closed_to
+from storage import reviews, runs, schedules
+from storage.engine import Database
+from storage.reviews import Review, ReviewAction, ReviewDecision, Sight
+
+log = logging.getLogger(__name__)
+
+# How long a claim holds unless it is asked for otherwise; renewed by claiming again.
+LEASE_S, LONGEST_LEASE_S = 900.0, 24 * 3600.0
+# Reviews that one tick looks at; the rest is the next one's.
+_AT_ONCE = 500
+# Of one review: a client that repeats a refused decision for ever fills no table.
+_REFUSALS_KEPT = 1000
+
+
+class Reviews:
+    """Of one database. Belongs to the event loop that it is used in."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def queue(
+        self, sight: Sight, *, limit: int, after: int | None = None, states: Sequence[str] = ("open",), **filters: Any
+    ) -> Sequence[Review]:
+        """Reviews in the order in which they were asked, after number `after`, without what is shown of each.
+
+        Filters are those of `storage.reviews.page`.
+        """
+        async with self._database.read() as session:
+            return await reviews.page(session, sight, limit=limit, after=after, states=states, **filters)
+
+    async def get(self, review_id: UUID) -> Review:
+        """The review as it stands. Raises `NotFoundError`."""
+        async with self._database.read() as session:
+            return await reviews.get(session, review_id)
+
+    async def decisions(self, review_id: UUID) -> Sequence[ReviewDecision]:
+        """What reviewers decided so far, in order."""
+        async with self._database.read() as session:
+            return await reviews.decisions(session, review_id)
+
+    async def actions(self, review_id: UUID) -> Sequence[ReviewAction]:
+        """What was done to the review, in order: the first thousand actions."""
+        async with self._database.read() as session:
+            return await reviews.actions(session, review_id)
+
+    async def claim(self, review_id: UUID, *, by: str, lease_s: float = LEASE_S) -> Review:
+        """The review is `by`'s alone to decide, for `lease_s` seconds from now. Its holder's claim renews the lease.
+
+        Raises `NotFoundError`, and `ReviewConflictError` where it is held, settled, for others or decided by them.
+        """
+        async with self._database.begin() as session:
+            review = await reviews.locked(session, review_id)
+            cast = await reviews.decisions(session, review_id)
+            moment = await schedules.clock(session)
+            if (refused := closed_to(settling.state_of(review, cast), by=by, at=moment)) is not None:
+                conflict, message = refused
+                raise ReviewConflictError(
+                    message, subject=str(review_id), state=review.state, conflict=conflict, holder=review.holder
+                )
+            _hold(session, review, by, moment, lease_s)
+        return review
+
+    async def claim_next(
+        self,
+        sight: Sight,
+        *,
+        by: str,
+        lease_s: float = LEASE_S,
+        checkpoint: str | None = None,
+        group: str | None = None,
+        after: int | None = None,
+    ) -> Review | None:
+        """Claim the earliest review in sight that nobody holds and `by` may decide; `None` where there is none.
+
+        Of many who ask at once each is given another.
+        """
+        async with self._database.begin() as session:
+            review = await reviews.next_free(
+                session, sight, by, checkpoint=checkpoint, group=group, after=after
+            )  # fmt: skip
+            if review is not None:
+                _hold(session, review, by, await schedules.clock(session), lease_s)
+        return review
+
+    async def release(self, review_id: UUID, *, by: str) -> Review:
+        """The review is nobody's again; of one that nobody holds, nothing is changed.
+
+        Raises `NotFoundError`, and `ReviewConflictError` where another holds it.
+        """
+        async with self._database.begin() as session:
+            review = await reviews.locked(session, review_id)
+            if review.holder is not None:
+                if review.holder != by:
+                    raise ReviewConflictError(
+                        f"review {review_id} is held by {review.holder}, and not by {by}",
+                        subject=str(review_id), state=review.state, conflict="held", holder=review.holder,
+                    )  # fmt: skip
+                review.holder = review.lease_until = None
+                reviews.act(session, review, "released", by, at=await schedules.clock(session))
+        return review
+
+    async def decide(self, review_id: UUID, decision: Approve | Edit | Reject | Respond, *, by: str) -> Review:
+        """Take `by`'s decision; where it settles the review, the run goes on. All of that or nothing is committed.
+
+        Raises `NotFoundError`, `ReviewConflictError` for a late, foreign or repeated one, and `ReviewEditError`; a
+        refused decision is put on record.
+        """
+        refused: ReviewConflictError | ReviewEditError | None = None
+        async with self._database.begin() as session:
+            run = await runs.locked(session, await reviews.run_of(session, review_id))
+            review = await reviews.locked(session, review_id)
+            moment = await schedules.clock(session)
+            try:
+                await settling.take(session, run, review, decision, by=by, at=moment)
+            except (ReviewConflictError, ReviewEditError) as error:
+                refused = error
+                _refuse(session, review, error, answer=decision.answer, by=by, at=moment)
+        if refused is not None:
+            raise refused
+        return review
+
+    async def tick(self) -> dict[str, int]:
+        """Do what has become due: leases that ran out, reminders, escalations, ends, deliveries; answers how many.
+
+        Any number of hosts may do this at once: each review is done by one.
+        """
+        async with self._database.begin() as session:
+            leases = await reviews.end_leases(session, limit=_AT_ONCE)
+        async with self._database.read() as session:
+            due = await reviews.due(session, limit=_AT_ONCE)
+            settled = await reviews.undelivered(session, limit=_AT_ONCE)
+        advanced = [await self._done(review_id, settling.advance) for review_id in due]
+        delivered = [await self._done(review_id, settling.deliver_again) for review_id in settled]
+        return {"leases": leases, "deadlines": sum(advanced), "deliveries": sum(delivered)}
+
+    async def _done(self, review_id: UUID, work: settling.Timely) -> bool:
+        """Whether there was something to do. One review that cannot be done keeps no other from it."""
+        try:
+            async with self._database.begin() as session:
+                run = await runs.locked(session, await reviews.run_of(session, review_id))
+                review = await reviews.locked(session, review_id)
+                return await work(session, run, review, await schedules.clock(session))
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception:
+            log.exception("review %s cannot be gone on with", review_id)
+            return False
+
+
+def _hold(session: AsyncSession, review: Review, by: str, moment: datetime, lease_s: float) -> None:
+    if review.holder is not None and review.holder != by:  # its lease is over
+        reviews.act(session, review, "lease_lost", review.holder, at=moment, to=by)
+    until = moment + timedelta(seconds=min(max(1.0, lease_s), LONGEST_LEASE_S))
+    kind = "claimed" if review.holder != by else "renewed"
+    review.holder, review.lease_until = by, until
+    reviews.act(session, review, kind, by, at=moment, lease_until=until.isoformat())
+
+
+def _refuse(
+    session: AsyncSession,
+    review: Review,
+    error: ReviewConflictError | ReviewEditError,
+    *,
+    answer: str,
+    by: str,
+    at: datetime,
+) -> None:
+    review.refused += 1
+    if review.refused <= _REFUSALS_KEPT:
+        conflict = error.details.get("conflict", "edit")
+        reviews.act(
+            session, review, "refused", by, at=at, answer=answer, conflict=conflict, message=error.message[:1000]
+        )
