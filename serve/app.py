@@ -15,6 +15,7 @@ from actors.agents.tools.registry import TOOLS
 from actors.agents.validation import known_among
 from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
+from actors.reviews.service import Reviews
 from actors.runs.service import Runs
 from actors.settings import AgentsSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
@@ -23,7 +24,7 @@ from serve.auth import Gate
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
-from serve.routes import batches, campaigns, contributions, docs, health, runs, workflows
+from serve.routes import batches, campaigns, contributions, docs, health, reviews, runs, workflows
 from serve.routes import verification as verification_routes
 from serve.schemas.problems import FieldProblem, Problem
 from serve.schemas.runs import EventAnswer
@@ -77,6 +78,7 @@ def build_app(
         poll=poll,
         verification=verification,
         runs=run_service,
+        reviews=Reviews(database),
         llms=llms,
         workflows=definitions,
         workflow_runs=workflow_runs,
@@ -86,7 +88,7 @@ def build_app(
         reading=verification_settings,
     )
     campaigns.add_poll(app)
-    for module in (campaigns, contributions, verification_routes, batches, workflows, runs, health, docs):
+    for module in (campaigns, contributions, verification_routes, batches, workflows, runs, reviews, health, docs):
         app.include_router(module.router)
     errors.install(app, retry_after_s=serve_settings.retry_after_s)
     # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.

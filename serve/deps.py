@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
+from actors.reviews.service import Reviews
 from actors.runs.service import Runs
 from actors.settings import VerificationSettings
 from actors.verification.service import VerificationService
@@ -30,6 +31,7 @@ class Services:
     poll: CampaignPoll
     verification: VerificationService
     runs: Runs
+    reviews: Reviews
     llms: LLMCatalogue
     workflows: Workflows
     workflow_runs: WorkflowRuns

@@ -73,6 +73,12 @@ class NotJudgedError(ServeError):
     code = "not_judged"
 
 
+class ReviewerMissingError(ServeError):
+    """Nobody is named as who decides."""
+
+    code = "reviewer_missing"
+
+
 # Looked up along the error's ancestors, nearest first.
 _STATUS: dict[type[HyvveError], int] = {
     UnauthorizedError: 401,
@@ -82,6 +88,7 @@ _STATUS: dict[type[HyvveError], int] = {
     BodyTooLargeError: 413,
     WrongKindError: 415,
     NotJudgedError: 503,
+    ReviewerMissingError: 422,
     storage_errors.NotFoundError: 404,
     storage_errors.ConflictError: 409,
     storage_errors.BlobNotFoundError: 404,
@@ -119,6 +126,9 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.ThreadBusyError: 409,
     actors_errors.ThreadForbiddenError: 403,
     actors_errors.RunConflictError: 409,
+    actors_errors.ReviewConflictError: 409,
+    actors_errors.ReviewEditError: 422,
+    actors_errors.ReviewRuleError: 422,
 }
 
 _DATABASE_DOWN = "the database does not answer; try again shortly"
@@ -168,8 +178,8 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
         headers = retry if status == 503 else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         return problem(
             status, error.code, error.message, instance=request.url.path, headers=headers,
-            subject=error.subject, fields=error.details.get("fields"), state=error.details.get("state"),
-            errors=error.details.get("errors"),
+            subject=error.subject, fields=error.details.get("fields"), state=_state(error),
+            conflict=error.details.get("conflict"), errors=error.details.get("errors"),
         )  # fmt: skip
 
     async def invalid(request: Request, error: Exception) -> Response:
@@ -240,6 +250,12 @@ class LastResort:
                 raise
             response = _internal(Request(scope), error)
             await response(scope, receive, send)
+
+
+def _state(error: HyvveError) -> dict[str, Any] | None:
+    """How what is at fault stands; where the error knows its state by name alone, as that of a row."""
+    state = error.details.get("state")
+    return {"status": state} if isinstance(state, str) else state
 
 
 def _internal(request: Request, error: Exception) -> Response:

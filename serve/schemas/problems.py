@@ -17,7 +17,10 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error. `message` repeats `detail`; `code` is stable; `subject` is the id at fault, `state` how it stands."""
+    """An error. `message` repeats `detail`; `code` is stable; `subject` is the id at fault, `state` how it stands.
+
+    `conflict` says why a review takes no such decision: late, foreign, repeated, held, changed or answer.
+    """
 
     type: str
     title: str
@@ -29,6 +32,7 @@ class Problem(BaseModel):
     subject: str | None = None
     fields: list[str] | None = None
     state: dict[str, Any] | None = None
+    conflict: str | None = None
     errors: list[FieldProblem] | None = None
 
 
@@ -37,7 +41,8 @@ _SENTENCES = {
     401: "an API key is needed",
     403: "it belongs to another wallet, or to one and the caller names none",
     404: "no such row",
-    409: "another row has this id (`subject` is the first), the campaign is full, or the key served another request",
+    409: "another row has this id (`subject` is the first), the campaign is full, the key served another request, or "
+    "it stands otherwise than the request says (`state`)",
     413: "too large",
     415: "the content cannot be read as what it is or says it is",
     422: "a field is wrong; `errors` names each by its path",

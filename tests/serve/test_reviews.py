@@ -1,0 +1,189 @@
+"""Reviews over HTTP, with a real host driving the runs that ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from actors.settings import VerificationSettings
+from serve.app import build_app
+from serve.settings import ServeSettings
+from storage.engine import Database
+from storage.settings import StorageSettings
+from tests.actors.reviews.asking import ASKING, People
+from tests.actors.runs import engine as engines
+from tests.serve.length_verification import LengthVerification
+
+ANN, OWNER = {"X-Reviewer": "ann"}, {"X-Wallet-Address": "0xowner"}
+SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string", "maxLength": 20}}, "required": ["prompt"]}
+
+
+@pytest.fixture
+async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[People]:
+    setup = engines.setup_of(database_url, redis_url, tmp_path, lambda _: engines.kinds(ASKING))
+    async with engines.opened(setup) as engine:
+        await engine.host()
+        yield People(engine)
+
+
+def nested(levels: int) -> Any:
+    value: Any = "end"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+async def decide(client: httpx.AsyncClient, review: dict[str, Any], answer: str = "approve", **more: Any) -> Any:
+    body = {"answer": answer, "review_id": review["review_id"], "saw": review["saw"], **more}
+    return await client.post(f"/teams/reviews/{review['review_id']}/decide", json=body, headers=ANN)
+
+
+async def test_a_review_is_found_claimed_edited_and_its_run_goes_on(client: httpx.AsyncClient, people: People) -> None:
+    run, _ = await people.asked(question={"edit_schema": SCHEMA, "campaign_id": "c1"})
+    (listed,) = (await client.get("/teams/reviews?campaign_id=c1&free=true", headers=ANN)).json()
+    url = f"/teams/reviews/{listed['review_id']}"
+    assert (listed["run_id"], listed["state"], listed["held"]) == (str(run.run_id), "open", False)
+
+    claimed = (await client.post(f"{url}/claim", headers=ANN)).json()
+    assert (claimed["holder"], claimed["subject"]) == ("ann", {"prompt": "a cat, 1"})
+    second = await client.post(f"{url}/claim", json={"reviewer": "bob"})
+    assert (second.status_code, second.json()["conflict"]) == (409, "held")
+    assert (second.json()["state"]["status"], second.json()["state"]["holder"]) == ("open", "ann")
+    assert (await client.get("/teams/reviews?free=true", headers=ANN)).json() == []
+    assert (await client.post(f"{url}/release", json={"reviewer": "bob"})).status_code == 409
+    assert (await client.post(f"{url}/release", headers=ANN)).json()["held"] is False
+
+    edited = await decide(client, claimed, "edit", payload={"prompt": "a dog"})
+    assert (edited.status_code, edited.json()["state"]) == (200, "edited")
+    (made,) = edited.json()["decisions"]
+    assert made["changes"] == [{"path": "$.prompt", "kind": "changed", "before": "a cat, 1", "after": "a dog"}]
+    ended = await people.engine.ended(run.run_id)
+    assert ended.output is not None
+    assert ended.output["told"][0]["payload"] == {"prompt": "a dog"}
+    late = await decide(client, claimed)
+    assert (late.status_code, late.json()["conflict"], late.json()["state"]["status"]) == (409, "repeated", "edited")
+
+
+async def test_the_same_decision_under_one_key_is_answered_again(client: httpx.AsyncClient, people: People) -> None:
+    _, review = await people.asked()
+    body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw, "reviewer": "ann"}
+    url, headers = f"/teams/reviews/{review.review_id}/decide", {"Idempotency-Key": "k"}
+    first = await client.post(url, json=body, headers=headers)
+    again = await client.post(url, json=body, headers=headers)
+    assert (first.status_code, again.status_code, again.headers["Idempotency-Replayed"]) == (200, 200, "true")
+    assert again.json()["decisions"] == first.json()["decisions"]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "$.answer"),
+        ({"answer": "approve", "saw": "SAW"}, "$.review_id"),
+        ({"answer": "approve", "review_id": "ID", "saw": "SAW", "force": True}, "$.force"),
+        ({"answer": "approve", "review_id": "ID"}, "$.saw"),
+        ({"answer": "approve", "review_id": "ID", "saw": "SAW", "payload": {}}, "$.payload"),
+        ({"answer": "shrug", "review_id": "ID", "saw": "SAW"}, "$.answer"),
+        ({"answer": "reject", "review_id": "ID", "saw": "SAW"}, "$.reason"),
+        ({"answer": "reject", "review_id": "ID", "saw": "SAW", "reason": " "}, "$.reason"),
+        ({"answer": "reject", "review_id": "ID", "saw": "SAW", "reason": "\x00"}, "$.reason"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW"}, "$.payload"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": {"prompt": 1}}, "$.payload.prompt"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": {"prompt": "a", "x": 1}}, "$.payload.x"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": {"prompt": nested(100)}}, "$.payload"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": {"prompt": "\x00"}}, "$.payload"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": {"p": "x" * 2**20}}, "$.payload"),
+        ({"answer": "edit", "review_id": "ID", "saw": "SAW", "payload": ["a"]}, "$.payload"),
+    ],
+)
+async def test_a_bad_decision_is_refused_at_its_place_and_changes_nothing(
+    client: httpx.AsyncClient, people: People, body: dict[str, Any], path: str
+) -> None:
+    _, review = await people.asked(question={"edit_schema": SCHEMA})
+    ids = {"ID": str(review.review_id), "SAW": review.saw}
+    sent = {name: ids.get(value, value) if isinstance(value, str) else value for name, value in body.items()}
+    headers = {**ANN, "Content-Type": "application/json"}
+    refused = await client.post(
+        f"/teams/reviews/{review.review_id}/decide", content=json.dumps(sent), headers=headers
+    )  # fmt: skip
+    assert refused.status_code == 422, refused.text
+    assert path in [each["path"] for each in refused.json()["errors"]], refused.json()["errors"]
+    assert (await people.reviews.get(review.review_id)).state == "open"
+
+
+async def test_decisions_for_another_review_or_by_nobody_are_refused(client: httpx.AsyncClient, people: People) -> None:
+    run, review = await people.asked()
+    url = f"/teams/reviews/{review.review_id}/decide"
+    body = {"answer": "approve", "review_id": str(uuid4()), "saw": review.saw}
+    foreign = await client.post(url, json=body, headers=ANN)
+    assert (foreign.status_code, foreign.json()["conflict"]) == (409, "foreign")
+    nobody = await client.post(url, json={**body, "review_id": str(review.review_id)})
+    assert (nobody.status_code, nobody.json()["errors"][0]["path"]) == (422, "$.reviewer")
+    unknown = await client.post(f"/teams/reviews/{uuid4()}/decide", json=body, headers=ANN)
+    assert unknown.status_code == 404
+    around = await client.post(f"/runs/{run.run_id}/resume", json={"answers": {review.interrupt_id: {}}})
+    assert (around.status_code, around.json()["subject"]) == (409, str(review.review_id))
+
+
+async def test_reviews_are_seen_by_their_owner_and_by_who_is_asked(client: httpx.AsyncClient, people: People) -> None:
+    _, review = await people.asked(owner="0xowner", question={"reviewers": ["ann"]})
+    url = f"/teams/reviews/{review.review_id}"
+    for headers, status in ((ANN, 200), (OWNER, 200), ({}, 403), ({"X-Wallet-Address": "0xother"}, 403)):
+        assert (await client.get(url, headers=headers)).status_code == status
+        assert len((await client.get("/teams/reviews", headers=headers)).json()) == (status == 200)
+    body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+    owner = await client.post(f"{url}/decide", json=body, headers=OWNER)
+    assert (owner.status_code, owner.json()["conflict"]) == (409, "foreign")
+    assert (await client.post(f"{url}/decide", json=body, headers={"X-Reviewer": "eve"})).status_code == 403
+    assert (await client.post(f"{url}/decide", json=body, headers=ANN)).status_code == 200
+
+
+@pytest.fixture
+async def keyed(
+    database: Database, storage_settings: StorageSettings, verification: LengthVerification
+) -> AsyncIterator[FastAPI]:
+    app = build_app(
+        database=database, storage_settings=storage_settings, verification_settings=VerificationSettings(),
+        serve_settings=ServeSettings.model_validate({"api_keys": ["secret"]}), verification=verification,
+    )  # fmt: skip
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def test_an_api_key_sees_all_reviews(keyed: FastAPI, people: People) -> None:
+    await people.asked(owner="0xowner")
+    transport = httpx.ASGITransport(keyed, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
+        assert (await client.get("/teams/reviews")).status_code == 401
+        key = {"X-API-Key": "secret"}
+        assert len((await client.get("/teams/reviews", headers=key)).json()) == 1
+        assert (await client.get("/teams/reviews", headers={**key, **OWNER, "X-Wallet-Address": "0xo"})).json() == []
+        claimed = await client.post("/teams/reviews/claim", headers=key, json={"reviewer": "ann"})
+        assert claimed.json()["holder"] == "ann"
+        assert (await client.post("/teams/reviews/claim", headers=key)).status_code == 204
+
+
+async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, people: People) -> None:
+    _, review = await people.asked(question={"blind": True, "agreement": {"needed": 2, "asked": 2}})
+    url = f"/teams/reviews/{review.review_id}"
+    await client.post(f"{url}/claim", headers=ANN)
+    assert "ann" not in (await client.get(url, headers={"X-Reviewer": "bob"})).text
+    body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+    await client.post(f"{url}/decide", json=body, headers=ANN)
+    seen = await client.get(url, headers={"X-Reviewer": "bob"})
+    assert (seen.json()["decisions"], "ann" in seen.text) == ([], False)
+    settled = await client.post(f"{url}/decide", json=body, headers={"X-Reviewer": "bob"})
+    assert [each["reviewer"] for each in settled.json()["decisions"]] == ["ann", "bob"]
+
+
+async def test_the_queue_is_paged_in_the_order_in_which_it_was_asked(client: httpx.AsyncClient, people: People) -> None:
+    asked = [str((await people.asked())[1].review_id) for _ in range(3)]
+    page = await client.get("/teams/reviews?limit=2")
+    rest = await client.get(page.links["next"]["url"])
+    assert [each["review_id"] for each in (*page.json(), *rest.json())] == asked
