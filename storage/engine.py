@@ -5,12 +5,12 @@ Query functions take an `AsyncSession` and never commit; `Database.begin()` is t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -18,14 +18,27 @@ from sqlalchemy.orm import DeclarativeBase
 from storage.errors import DatabaseUnavailableError
 
 
+# A server that is gone without a word is missed within half a minute: by default the system looks after two hours.
+REACH = {
+    "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}  # fmt: skip
+# What is committed is on disk, also where the server's own default leaves that for later.
+DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+
+
 class Base(DeclarativeBase):
     """Declarative base of every table."""
 
 
 def driver_url(database_url: str) -> str:
-    """The same database, by the driver we use: psycopg 3. Takes `postgres://`, `postgresql://` or a full URL."""
-    url = database_url.replace("postgres://", "postgresql://", 1)
-    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    """The same database, by the driver we use: psycopg 3. Takes `postgres://`, `postgresql://` or a full URL.
+
+    How long a silent server is waited for (`REACH`) is the URL's own affair where it names it.
+    """
+    url = make_url(database_url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+    unsaid = {name: value for name, value in REACH.items() if name not in url.query}
+    return url.update_query_dict(unsaid).render_as_string(hide_password=False)
 
 
 def _dumps(value: Any) -> str:
@@ -38,9 +51,13 @@ def sync_engine(database_url: str) -> Engine:
 
 
 class Database:
-    """Owns this process's connection pool."""
+    """Owns this process's connection pool.
 
-    def __init__(self, database_url: str, *, pool_size: int = 5) -> None:
+    `patience_s` bounds each statement and each pause within a transaction: nobody then waits for ever for a lock whose
+    holder stands still.
+    """
+
+    def __init__(self, database_url: str, *, pool_size: int = 5, patience_s: float | None = None) -> None:
         self.engine: AsyncEngine = create_async_engine(
             driver_url(database_url),
             pool_size=pool_size,
@@ -50,6 +67,7 @@ class Database:
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
         )
+        event.listen(self.engine.sync_engine, "connect", _on_connect(patience_s))
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
 
     @asynccontextmanager
@@ -76,3 +94,19 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def _on_connect(patience_s: float | None) -> Callable[[Any, Any], None]:
+    statements = [DURABLE]
+    if patience_s is not None:
+        names = "statement_timeout", "idle_in_transaction_session_timeout"
+        statements += [f"SET {name} = {round(patience_s * 1000)}" for name in names]
+
+    def settle(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        connection.commit()
+
+    return settle

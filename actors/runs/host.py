@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 # It says this often that it lives, and is taken for gone after so long.
 _BEAT_S, _SILENT_S = 2.0, 10.0
 _PAUSE_S = 1.0
-# Loading runs, sweeping, beating; steps use the writer's connection.
-_POOL = 4
+# Loading runs, sweeping, beating; steps use the writer's connection. None of it takes long, but for locks of others.
+_POOL, _PATIENCE_S = 4, 60.0
 _READERS = 2
 
 _AWAY = (DatabaseUnavailableError, psycopg.Error, sqlalchemy.exc.SQLAlchemyError, OSError)
@@ -53,7 +53,7 @@ class RunHost:
         self._shards = list(shards)
         self._name = name or f"{socket.gethostname()}"
         self._settings = setup.actors.runs
-        self._database = Database(setup.storage.database_url, pool_size=_POOL)
+        self._database = Database(setup.storage.database_url, pool_size=_POOL, patience_s=_PATIENCE_S)
         self._publisher = EventPublisher(setup.storage.redis_url)
         self._kinds: Kinds | None = None
         self._driver: Driver | None = None

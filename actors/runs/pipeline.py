@@ -16,34 +16,48 @@ from urllib.parse import unquote
 import psycopg
 from psycopg import pq
 from psycopg.adapt import Transformer
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGresult
 from sqlalchemy import make_url
 
-from storage.engine import driver_url
+from storage.engine import DURABLE, REACH, driver_url
 from storage.errors import DatabaseUnavailableError
 
 _log = logging.getLogger(__name__)
 
 # A lost connection is tried again for this long; a restarted PostgreSQL is back in less.
 _PATIENCE_S = 30.0
+# While answers are awaited the socket is looked at this often, whatever the loop says. uvloop, which Ray's actors run on,
+# tells a reader once of a socket in error, and such is one whose server died with our words unread: where last words of
+# the server were still to be read then, its end was never heard of.
+_LOOK_S = 0.2
+# A server that says nothing for so long is given up, and ends by itself a transaction whose rest never comes: whoever
+# claims our shards waits for ours.
+_SILENT_S, _TRANSACTION_S = 180.0, 120
 
 Statement = tuple[bytes, Sequence[bytes | None]]  # SQL with $1…, parameters in binary format
 Unit = Sequence[Statement]
 Answer = list[list[tuple[Any, ...]]]  # the rows of each of a unit's statements
 
 # The server cannot take this now: shutting down or starting up (57), out of connections, memory or disk (53), a
-# deadlock (40), no longer the primary, a prepared statement that a pooler lost, somebody's lock, an I/O error.
+# deadlock (40), no longer the primary, a transaction that took too long, a prepared statement that a pooler lost,
+# somebody's lock, an I/O error.
 # Whatever else a server says is about the statement, and stands.
 _PASSING_CLASSES = ("08", "40", "53", "57")
-_PASSING_CODES = ("25006", "26000", "55P03", "58030")
+_PASSING_CODES = ("25006", "25P03", "25P04", "26000", "55P03", "58030")
+# PostgreSQL 17 and later have it, and somebody else may have set it.
+_BOUNDED = (
+    f"SELECT set_config(name, '{_TRANSACTION_S}s', false) FROM pg_settings"  # noqa: S608 - our own constants
+    " WHERE name = 'transaction_timeout' AND setting = '0'"
+)
 
 
 def conninfo_of(database_url: str) -> str:
     """What libpq is told for this URL: any that SQLAlchemy takes, or libpq's own `key=value` form as it is."""
     if "://" not in database_url:
-        return database_url
+        said = conninfo_to_dict(database_url)
+        return make_conninfo(database_url, **{name: value for name, value in REACH.items() if name not in said})
     url = make_url(driver_url(database_url))
     if url.host is not None:
         # libpq's own form of a Unix socket's directory, which SQLAlchemy leaves as it is.
@@ -95,7 +109,7 @@ class Pipeline:
         passing: psycopg.Error | None = None
         try:
             if self._link is None:
-                self._link = _Link(await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True))
+                self._link = await _linked(self._conninfo)
             arrived = await self._link.exchange([units[number] for number in left])
         except psycopg.OperationalError as error:
             # Some of it may be committed and the answer lost.
@@ -113,6 +127,17 @@ class Pipeline:
             await link.close()
 
 
+async def _linked(conninfo: str) -> _Link:
+    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    try:
+        await connection.execute(DURABLE)
+        await connection.execute(_BOUNDED)
+        return _Link(connection)
+    except BaseException:
+        await connection.close()
+        raise
+
+
 class _Link:
     """A live connection in pipeline mode, and what is prepared on it."""
 
@@ -128,6 +153,8 @@ class _Link:
         self._syncs = 0
         self._done: asyncio.Future[None] | None = None
         self._lost: psycopg.OperationalError | None = None
+        self._heard_at = 0.0
+        self._looking: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = self._libpq.socket
         self._watched = True
@@ -144,8 +171,13 @@ class _Link:
             raise
         self._results, self._syncs = [[]], len(new) + len(units)
         self._done = self._loop.create_future()
+        self._heard_at = self._loop.time()
+        self._looking = self._loop.call_later(_LOOK_S, self._look)
         self._flush()
-        await self._done
+        try:
+            await self._done
+        finally:
+            self._looking.cancel()
         faults: dict[bytes, psycopg.Error] = {}
         for sql, results in zip(new, self._results, strict=False):
             fault = _fault(results)
@@ -193,24 +225,40 @@ class _Link:
                 rows.append([])
         return rows
 
+    def _look(self) -> None:
+        """What the loop would have called, had it known; and an end to waiting."""
+        self._readable()
+        self._flush()
+        if self._loop.time() - self._heard_at > _SILENT_S:
+            self._lose(psycopg.OperationalError(f"PostgreSQL said nothing for {_SILENT_S:.0f} s"))
+        if self._lost is None and self._syncs:
+            self._looking = self._loop.call_later(_LOOK_S, self._look)
+
     def _flush(self) -> None:
+        if self._lost is not None:
+            return
         try:
             if self._libpq.flush():
                 # More than the socket takes at once. Reading goes on meanwhile, or both ends would wait.
                 self._loop.add_writer(self._socket, self._writable)
         except psycopg.OperationalError as error:
             self._lose(error)
+        except RuntimeError as error:  # uvloop has given the socket up
+            self._lose(psycopg.OperationalError(str(error)))
 
     def _writable(self) -> None:
         self._loop.remove_writer(self._socket)
         self._flush()
 
     def _readable(self) -> None:
+        if self._lost is not None:
+            return
         libpq = self._libpq
         try:
             libpq.consume_input()
             while self._syncs and not libpq.is_busy():
                 result = libpq.get_result()
+                self._heard_at = self._loop.time()
                 if result is None:  # the end of one statement's results
                     if libpq.status == pq.ConnStatus.BAD:
                         self._lose(psycopg.OperationalError(libpq.get_error_message()))
