@@ -23,11 +23,20 @@ def prompt(system: str, messages: Sequence[BaseMessage], node_id: str) -> list[B
 
 def unanswered(messages: Sequence[BaseMessage], node_id: str) -> tuple[AIMessage | None, list[Any]]:
     """The last message of the node's agent, and its calls that no tool has answered."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    answered = _answers(messages, node_id).keys()
     for message in reversed(messages):
         if isinstance(message, AIMessage) and _node(message) == node_id:
             return message, [call for call in message.tool_calls if call["id"] not in answered]
     return None, []
+
+
+def _answers(messages: Sequence[BaseMessage], node_id: str) -> dict[str, ToolMessage]:
+    """By the ids of the calls, which are unique in one node: of two that run at once, models may number theirs alike."""
+    return {
+        message.tool_call_id: message
+        for message in messages
+        if isinstance(message, ToolMessage) and _node(message) == node_id
+    }
 
 
 def _node(message: BaseMessage) -> str | None:
@@ -36,7 +45,7 @@ def _node(message: BaseMessage) -> str | None:
 
 
 def _seen(messages: Sequence[BaseMessage], node_id: str) -> Iterator[BaseMessage]:
-    answers = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+    answers = _answers(messages, node_id)
     # Where another agent said something after its tools had answered, what it said stands for that.
     spoken = {
         _node(message): place

@@ -36,7 +36,8 @@ class Think(NodeStep):
             scratchpad = merged_scratchpad(scratchpad, mended, by=self.node.id)
             state = {**state, "workflow_scratchpad": scratchpad}
         prompt = conversation.prompt(self._instructions(state), state.get("messages", []), self.node.id)
-        message = await self._ask(prompt, with_tools=True)
+        before = state.get("messages", [])
+        message = tool_calls.with_ids(await self._ask(prompt, with_tools=True), before)
         calls = tool_calls.screened(message, self.tools, self._signals, self.node.id)
         if calls.faults and turn.get("told"):
             raise tool_calls.refused_again(self.node.id, calls.faults)
@@ -49,7 +50,7 @@ class Think(NodeStep):
         output: Any = str(message.text)
         if self.node.output_schema is not None:
             output, repaired = await self._valid_output([*prompt, *messages], message)
-            messages += [repaired] if repaired is not message else []
+            messages += [tool_calls.with_ids(repaired, [*before, message])] if repaired is not message else []
         turn = {**turn, "signal": self._signal(output) or turn.get("signal")}
         if self.node.review is not None and self.node.review.on == "output":
             turn = {**turn, "output": output, "refused": None}
@@ -77,6 +78,7 @@ class Think(NodeStep):
         def show(token: str) -> None:
             step.stream({"type": "token", "node": self.node.id, "agent": self.agent.name, "text": token})
 
+        step.require_budget()
         try:
             answer = await llm.ask(prompt, tools=schemas, on_token=show)
         except LLMError as error:

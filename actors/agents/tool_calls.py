@@ -7,12 +7,13 @@ so is one that a person rejected.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from langchain_core.messages import AIMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, InvalidToolCall, ToolCall, ToolMessage
 from pydantic import ValidationError
 
 from actors.agents.conditions import SIGNAL_KEY
@@ -21,6 +22,8 @@ from actors.agents.tools.tool import Tool, ToolResult
 from actors.agents.workflow_state import NODE_KEY
 from actors.errors import ToolCallError
 from actors.runs.step import current
+
+C = TypeVar("C", ToolCall, InvalidToolCall)
 
 SIGNAL_TOOL = "set_routing_signal"
 # Of results' codes: the model's own doing, of which it is told once.
@@ -59,6 +62,28 @@ def signal_schema(signals: Sequence[str]) -> dict[str, Any]:
             },
         },
     }
+
+
+def with_ids(message: AIMessage, earlier: Sequence[BaseMessage]) -> AIMessage:
+    """The message, each of whose calls has an id that no call of the conversation had before: some models number
+    theirs anew in each answer, or give none, and an earlier call's answer would pass for this one's.
+    """
+    taken = {call["id"] for each in earlier if isinstance(each, AIMessage) for call in _calls(each)}
+
+    def named(call: C) -> C:
+        if not call["id"] or call["id"] in taken:
+            call = call.copy()
+            call["id"] = f"call_{secrets.token_hex(12)}"
+        taken.add(call["id"])
+        return call
+
+    calls = [named(call) for call in message.tool_calls]
+    broken = [named(call) for call in message.invalid_tool_calls]
+    return message.model_copy(update={"tool_calls": calls, "invalid_tool_calls": broken})
+
+
+def _calls(message: AIMessage) -> list[ToolCall | InvalidToolCall]:
+    return [*message.tool_calls, *message.invalid_tool_calls]
 
 
 def screened(message: AIMessage, tools: Mapping[str, Tool[Any]], signals: Sequence[str], node_id: str) -> Screened:

@@ -15,7 +15,7 @@ from actors.agents import kind
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
 from actors.agents.workflow_state import Status, WorkflowState, begun, final_state
-from actors.errors import RunInputError
+from actors.errors import RunConflictError, RunInputError
 from actors.runs.checkpointer import GroupCommitSaver
 from actors.runs.service import Runs
 from storage.runs import Run
@@ -89,8 +89,14 @@ class WorkflowRuns:
         )
 
     async def last_on(self, thread_id: str) -> Run | None:
-        """The newest run of the thread, or none."""
-        found = await self._runs.list(thread_id=thread_id, limit=1)
+        """The newest run of the thread, or none. Raises `RunConflictError` where no workflow runs on it but something
+        else, whose state a workflow would spoil.
+        """
+        found = await self._runs.list(thread_id=thread_id, limit=1, light=True)
+        if found and found[0].kind != kind.NAME:
+            raise RunConflictError(
+                f"thread {thread_id!r} is not a workflow's: leave thread_id out, or choose another", subject=thread_id
+            )
         return found[0] if found else None
 
     async def outcome(self, run_id: UUID, *, wait_s: float = 0.0) -> WorkflowOutcome:

@@ -36,6 +36,7 @@ async def called(
         return await _job(provider, payload, key, timeout_s, wake)
 
     async def call(idempotency_key: str) -> ProviderResponse:
+        current().require_budget()
         return await provider.execute(payload, idempotency_key=idempotency_key, timeout_s=timeout_s)
 
     response, is_new = await _once(key, call, ProviderResponse)
@@ -49,6 +50,7 @@ async def _job(
     while True:
 
         async def start(idempotency_key: str) -> Job:
+            current().require_budget()
             return await provider.start(payload, idempotency_key=idempotency_key)
 
         job, is_new = await _once(f"{key}:{number}", start, Job)

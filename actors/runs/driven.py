@@ -292,16 +292,19 @@ class DrivenRun:
         self.event("llm.used", step, {
             "model": model, "prompt_tokens": prompt, "completion_tokens": completion, "cost_micro_usd": cost,
         })  # fmt: skip
-        self.check_budget()
+        self._check_budget(0)
 
-    def check_budget(self) -> None:
-        """Raises `BudgetExceededError` once the run's usage is past its budget."""
+    def require_budget(self) -> None:
+        """Raises `BudgetExceededError` once nothing is left of the run's budget."""
+        self._check_budget(1)
+
+    def _check_budget(self, more: int) -> None:
         tokens = self.usage.get("prompt_tokens", 0) + self.usage.get("completion_tokens", 0)
         for limit, used, unit in (
             ("max_cost_micro_usd", self.usage.get("cost_micro_usd", 0), "micro-USD"), ("max_tokens", tokens, "tokens")
         ):  # fmt: skip
             allowed = self.row.budget.get(limit)
-            if allowed is not None and used > allowed:
+            if allowed is not None and used + more > allowed:
                 raise BudgetExceededError(
                     f"run {self.run_id} has used {used:,} {unit} of its budget of {allowed:,}",
                     subject=str(self.run_id), limit=limit,

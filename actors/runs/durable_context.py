@@ -52,6 +52,9 @@ class DurableContext(StepContext):
     def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int) -> None:
         self._in_loop(lambda: self._run.use(self.step, model, prompt_tokens, completion_tokens, cost_micro_usd))
 
+    def require_budget(self) -> None:
+        self._in_loop(self._run.require_budget)
+
     async def once(self, key: str, call: Callable[[str], Awaitable[T]]) -> T:
         _, inner = self._innermost()
         scoped = "/".join(part for part in (self._scope, inner, key) if part)

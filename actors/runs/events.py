@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 # A follower looks at the table by itself this often, and oftener while Redis is away.
 _LOOK_S, _LOOK_ALONE_S = 10.0, 0.5
 _PAGE = 500
-# Messages kept for a Redis that does not answer; followers find the rest in the table.
-_BACKLOG = 10_000
+# Kept for a Redis that does not answer; followers find the rest in the table.
+_BACKLOG, _BACKLOG_BYTES = 10_000, 32 * 1024 * 1024
+# Sent at once.
+_BATCH_BYTES = 1024 * 1024
 _PAUSE_S = 0.5
 # Of the integers that orjson writes, whatever their sign.
 _INTEGER_BITS = 63
@@ -56,11 +58,14 @@ class FollowedEvent:
 
 
 class EventPublisher:
-    """Sends a host's events, in its own time: nothing ever waits for Redis. Belongs to one event loop."""
+    """Sends a host's events, in its own time: nothing ever waits for Redis, and what waits for it has an end: the
+    oldest goes first. Belongs to one event loop.
+    """
 
     def __init__(self, redis_url: str) -> None:
         self._redis = redis.asyncio.Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
-        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=_BACKLOG)
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._size = 0
         self._arrived = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="publish run events")
 
@@ -70,21 +75,36 @@ class EventPublisher:
         """
         if (message := _written(run_id, events)) is not None:
             self._waiting.append((channel_of(run_id), message))
+            self._size += len(message)
+            while len(self._waiting) > _BACKLOG or self._size > _BACKLOG_BYTES:
+                self._taken()
             self._arrived.set()
+
+    def _taken(self) -> tuple[str, bytes]:
+        """The oldest; it waits no more."""
+        channel, message = self._waiting.popleft()
+        self._size -= len(message)
+        return channel, message
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            try:
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    for channel, message in batch:
-                        pipeline.publish(channel, message)
-                    await pipeline.execute()
-            except (RedisError, OSError) as error:
-                log.warning("Redis is away (%s); followers read the table", error)
-                await asyncio.sleep(_PAUSE_S)
+            while self._waiting:
+                try:
+                    await self._send()
+                except Exception as error:  # noqa: BLE001 - whatever it is, later events are to be seen
+                    log.warning("Redis is away (%s); followers read the table", error)
+                    await asyncio.sleep(_PAUSE_S)
+
+    async def _send(self) -> None:
+        size = 0
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            while self._waiting and size < _BATCH_BYTES:
+                channel, message = self._taken()
+                size += len(message)
+                pipeline.publish(channel, message)
+            await pipeline.execute()
 
     async def close(self) -> None:
         self._task.cancel()

@@ -61,8 +61,9 @@ class Runs:
 
         On a thread that has an unfinished run it waits its turn where `queue` is set, behind at most `MAX_QUEUED`. The
         same `run_id` a second time answers the first run, so that a caller may repeat itself. `budget` takes
-        `max_cost_micro_usd` and `max_tokens`. Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's
-        thread, `RunTooLargeError`, and `ConflictError` for a `run_id` that is another run's.
+        `max_cost_micro_usd` and `max_tokens`. A thread is its first run's owner's; one that has none, of those who have
+        none. Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and
+        `ConflictError` for a `run_id` that is another run's.
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
@@ -78,9 +79,7 @@ class Runs:
             if run_id is not None and (earlier := await session.get(Run, run_id)) is not None:
                 return _same(earlier, run)
             if thread_id is not None:
-                last = await runs.last_on(session, thread_id)
-                if last is not None and last.owner not in {None, owner}:
-                    raise ThreadForbiddenError(f"thread {thread_id!r} belongs to another wallet", subject=thread_id)
+                _require_thread(await runs.last_on(session, thread_id), run)
             # One more than may wait: the first has its turn.
             unfinished = await runs.unfinished_on(session, run.thread_id, limit=MAX_QUEUED + 1 if queue else 1)
             if unfinished and (not queue or len(unfinished) > MAX_QUEUED):
@@ -290,6 +289,15 @@ def _busy(thread_id: str, run_id: UUID, status: str, *, queue: bool) -> ThreadBu
         "wait for its end, cancel it, or ask to be queued",
         subject=str(run_id),
     )
+
+
+def _require_thread(last: Run | None, run: Run) -> None:
+    """Raises where the run may not go on on its thread, whose last run this is."""
+    if last is None:
+        return
+    if last.owner != run.owner:
+        whose = "another wallet" if last.owner is not None else "no wallet: go on with it without one, or begin another"
+        raise ThreadForbiddenError(f"thread {run.thread_id!r} belongs to {whose}", subject=run.thread_id)
 
 
 def _same(earlier: Run, run: Run) -> Run:

@@ -65,6 +65,9 @@ class StepContext:
     def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int) -> None:
         """Add a call's usage to the run's. Raises `BudgetExceededError` once it is past the run's budget."""
 
+    def require_budget(self) -> None:
+        """Before a call that costs: raises `BudgetExceededError` where nothing of the run's budget is left."""
+
     async def once(self, key: str, call: Callable[[str], Awaitable[T]]) -> T:
         """What `call(idempotency_key)` answered, now or when this step was run before: a recorded call is not repeated.
 

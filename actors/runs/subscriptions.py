@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _ALWAYS = "run:-"
 _CHECK_S, _PAUSE_S = 5.0, 0.5
 # Messages kept for who does not take them; what is in the table is read there instead.
-_KEPT = 1000
+_KEPT, _KEPT_BYTES = 1000, 8 * 1024 * 1024
 
 
 class Feed:
@@ -32,13 +32,15 @@ class Feed:
 
     def __init__(self) -> None:
         self._messages: deque[bytes | None] = deque()
+        self._size = 0
         self._arrived = asyncio.Event()
 
     def put(self, message: bytes | None) -> None:
-        if message is None or len(self._messages) >= _KEPT:
+        if message is None or len(self._messages) >= _KEPT or self._size + len(message) > _KEPT_BYTES:
             self._messages.clear()
-            message = None
+            self._size, message = 0, None
         self._messages.append(message)
+        self._size += len(message or b"")
         self._arrived.set()
 
     async def next(self, timeout_s: float) -> bytes | None:
@@ -50,7 +52,9 @@ class Feed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._arrived.wait()
-        return self._messages.popleft() if self._messages else None
+        message = self._messages.popleft() if self._messages else None
+        self._size -= len(message or b"")
+        return message
 
 
 class Subscriptions:

@@ -313,6 +313,23 @@ async def test_a_thread_goes_on_with_its_conversation_and_belongs_to_its_wallet(
     assert len(llm.calls) == 2
 
 
+async def test_a_thread_of_nobody_is_taken_over_by_no_wallet(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
+) -> None:
+    workflow = await define(client)
+    llm.script.extend([completion("one"), completion("two")])
+    thread_id = (await run(client, workflow, wallet_address=None)).json()["thread_id"]
+    taken = await run(client, workflow, thread_id=thread_id)
+    assert taken.status_code == 403
+    assert "no wallet" in taken.json()["message"]
+    assert (await run(client, workflow, thread_id=thread_id, wallet_address=None)).json()["message"] == "two"
+    # The system's own work is nobody's too, and no conversation.
+    of_the_system = await engine.runs.start("counting", {"steps": 1}, {"trail": []})
+    spoilt = await run(client, workflow, thread_id=of_the_system.thread_id, wallet_address=None)
+    assert (spoilt.status_code, spoilt.json()["code"]) == (409, "run_conflict")
+    assert len(llm.calls) == 2
+
+
 async def test_a_busy_thread_is_a_409_or_queued(client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub) -> None:
     workflow = await define(client)
     llm.script.extend([completion("slow", delay_s=1.0), completion("second")])
@@ -393,6 +410,13 @@ async def test_a_budget_stops_a_run(client: httpx.AsyncClient, engine: Engine, l
     workflow = await define(client, payload(edge("a", "b"), edge("b", "END")))
     outcome = (await run(client, workflow, budget={"max_tokens": 600})).json()
     assert (outcome["status"], outcome["error"]["code"]) == ("ERROR", "budget_exceeded")
+    assert len(llm.calls) == 2
+    # Spent is spent: another try pays for no further call.
+    retried = await client.post(f"/runs/{outcome['run_id']}/retry", headers={"X-Wallet-Address": WALLET})
+    assert retried.status_code == 202
+    ended = await engine.ended(outcome["run_id"])
+    assert ended.error is not None
+    assert (ended.attempt, ended.error["code"]) == (2, "budget_exceeded")
     assert len(llm.calls) == 2
 
 

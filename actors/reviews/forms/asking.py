@@ -19,6 +19,7 @@ from actors.agents.llms.llm import LLM
 from actors.agents.llms.prices import Usage
 from actors.agents.structured import instructions, parsed
 from actors.errors import LLMAnswerError, LLMError
+from actors.runs.step import current
 from actors.verification.scorers.prompt import defused
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def asked_by(llm: LLM, *, on_usage: Callable[[Usage], None] | None = None) -> As
 
     async def ask(prompt: Prompt, schema: dict[str, Any]) -> Any:
         told = f"{prompt.system}\n\n{instructions(schema)}"
+        current().require_budget()
         answer = await llm.ask([SystemMessage(told), HumanMessage(prompt.user)])
         if on_usage is not None:
             on_usage(answer.usage)

@@ -269,6 +269,42 @@ async def test_of_several_calls_the_good_one_is_made_and_the_bad_one_is_not(benc
     ]
 
 
+async def test_models_that_number_their_calls_anew_in_each_answer_get_each_call_made(bench: Bench) -> None:
+    document = payload(edge("a", "END"), agent_configs=[agent(allowed_tools=["web_search"])])
+    asked = ["one", "two", "three", "four"]
+    turns = [calls(tool_call("web_search", {"query": query}, call_id="call_0")) for query in asked[:2]]
+    nameless = calls(*(tool_call("web_search", {"query": query}, call_id="") for query in asked[2:]))
+    bench.stub.script.extend([*turns, nameless, completion("ok")])
+    outcome = await run(bench, document)
+    assert (outcome.status, bench.searches) == ("COMPLETED", asked)
+    messages = bench.stub.calls[3].body["messages"]
+    made = [call["id"] for each in messages for call in each.get("tool_calls", ())]
+    assert len(set(made)) == 4
+    assert [each["tool_call_id"] for each in messages if each["role"] == "tool"] == made
+    # Every call's own answer.
+    assert [query for query in asked for said in bench.stub.calls[3].tool_results if f"about {query}" in said] == asked
+
+
+async def test_agents_that_run_at_once_may_number_their_calls_alike(bench: Bench) -> None:
+    names = ["A", "B"]
+    scripts = {
+        name: [calls(tool_call("web_search", {"query": name.lower()}, call_id="call_0")), f"{name} is done"]
+        for name in names
+    }
+    bench.stub.answer = by_agent(S="begin", **scripts)
+    document = flow(
+        *(edge("S", name) for name in names), *(edge(name, "END") for name in names),
+        agents={name: {"allowed_tools": ["web_search"]} for name in names},
+    )  # fmt: skip
+    outcome = await run(bench, document)
+    assert outcome.status == "COMPLETED", outcome.message
+    assert sorted(bench.searches) == ["a", "b"]
+    told = {each.body["messages"][0]["content"][0]: each.tool_results for each in bench.stub.calls if each.tool_results}
+    assert {name: results[-1] for name, results in told.items()} == {
+        name: f'{{"results":["a page about {name.lower()}"]}}' for name in names
+    }
+
+
 async def test_an_answer_beside_the_schema_is_repaired_once(bench: Bench) -> None:
     schema = {"type": "object", "required": ["score"], "properties": {"score": {"type": "integer", "maximum": 100}}}
     document = payload(edge("a", "END"), nodes=[node("a", output_schema=schema)])

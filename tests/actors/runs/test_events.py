@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psutil
 import pytest
 import redis.asyncio
 
@@ -130,3 +131,13 @@ async def test_a_lost_message_is_read_from_the_table(engine: Engine, redis_url: 
     seen = await following
     assert numbers(seen) == list(range(1, len(seen) + 1))
     assert "later" not in [event.type for event in seen]
+
+
+async def test_what_waits_for_an_absent_redis_has_an_end(redis_url: str, tmp_path: Path) -> None:
+    publisher = EventPublisher(f"unix://{tmp_path}/nobody")
+    process = psutil.Process()
+    before = process.memory_info().rss
+    for _ in range(2_000):
+        publisher.publish(new_id(), [live_event("step.streamed", "talk", {"token": "x" * 50_000})])
+    assert process.memory_info().rss - before < 60 * 1024 * 1024  # of 100
+    await publisher.close()
