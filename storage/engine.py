@@ -17,7 +17,6 @@ from sqlalchemy.orm import DeclarativeBase
 
 from storage.errors import DatabaseUnavailableError
 
-
 # A server that is gone without a word is missed within half a minute: by default the system looks after two hours.
 REACH = {
     "connect_timeout": "10", "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",

@@ -31,7 +31,7 @@ def unanswered(messages: Sequence[BaseMessage], node_id: str) -> tuple[AIMessage
 
 
 def _answers(messages: Sequence[BaseMessage], node_id: str) -> dict[str, ToolMessage]:
-    """By the ids of the calls, which are unique in one node: of two that run at once, models may number theirs alike."""
+    """By the ids of the calls, unique in one node: where two run at once, their models may number calls alike."""
     return {
         message.tool_call_id: message
         for message in messages

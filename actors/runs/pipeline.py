@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 # A lost connection is tried again for this long; a restarted PostgreSQL is back in less.
 _PATIENCE_S = 30.0
-# While answers are awaited the socket is looked at this often, whatever the loop says. uvloop, which Ray's actors run on,
-# tells a reader once of a socket in error, and such is one whose server died with our words unread: where last words of
+# While answers are awaited the socket is looked at this often, whatever the loop says. uvloop, which Ray's actors run
+# on, tells a reader once of a socket in error; such is one whose server died with our words unread. Where last words of
 # the server were still to be read then, its end was never heard of.
 _LOOK_S = 0.2
 # A server that says nothing for so long is given up, and ends by itself a transaction whose rest never comes: whoever
