@@ -167,10 +167,14 @@ class RunSettings(BaseModel):
     max_input_bytes: int = 4 * 1024 * 1024
     # Old checkpoints and events are removed this often.
     tidy_s: float = Field(default=300.0, gt=0)
+    # Of one thread, however long it goes on; older ones are removed.
+    kept_checkpoints: int = Field(default=1000, ge=1)
     # After a run's end: for so long any checkpoint can be forked from, then only the last one, then none.
     history_s: int = 7 * 24 * 3600
     checkpoints_s: int = 30 * 24 * 3600
     events_s: int = 90 * 24 * 3600
+    # Then its row goes too, unless people decided about it.
+    rows_s: int = 365 * 24 * 3600
 
 
 class ProviderReach(BaseModel):

@@ -121,6 +121,8 @@ VARIABLES = (
     Variable("HYVVE_RUN_HISTORY_DAYS", "actors.runs.history_s", "after a run's end, how long any of its checkpoints can be forked from (7)", "days"),
     Variable("HYVVE_RUN_CHECKPOINT_DAYS", "actors.runs.checkpoints_s", "after a run's end, how long its last checkpoint is kept (30)", "days"),
     Variable("HYVVE_RUN_EVENT_DAYS", "actors.runs.events_s", "after a run's end, how long its events are kept (90)", "days"),
+    Variable("HYVVE_RUN_DAYS", "actors.runs.rows_s", "after a run's end, how long its row is kept; for good, where people decided about it (365)", "days"),
+    Variable("HYVVE_RUN_CHECKPOINTS", "actors.runs.kept_checkpoints", "checkpoints kept of one thread, however long it goes on (1000)"),
 )  # fmt: skip
 
 BY_NAME = {variable.name: variable for variable in VARIABLES}

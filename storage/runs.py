@@ -103,7 +103,8 @@ class Run(Base):
     recoveries: Mapped[int] = mapped_column(default=0)
     # The number of its last event.
     event_seq: Mapped[int] = mapped_column(BigInteger, default=0)
-    # What retention has left of its checkpoints: all, latest, none; then of its events too: nothing.
+    # What retention has left of its checkpoints: all, latest, none; then of its events too: nothing. The row goes next,
+    # or is kept for good, where reviews refer to it: row.
     retained: Mapped[str] = mapped_column(default="all")
     deadline_at: Mapped[Timestamp | None]
     # Not to be driven before (pending), or to be woken at (waiting).

@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from actors.runs.binary_rows import text_array
+from actors.runs.checkpoint_reads import config_of
 from actors.runs.checkpoint_tables import BLOBS, CHECKPOINTS, WRITES
 from actors.runs.queries import Queries
 
@@ -30,13 +31,22 @@ WITH gone AS (DELETE FROM run_checkpoints WHERE run_id = ANY($1::text[])
         = (gone.thread_id, gone.checkpoint_ns, gone.checkpoint_id))
 SELECT DISTINCT thread_id, checkpoint_ns FROM gone
 """
-_NAMESPACES = b"SELECT DISTINCT checkpoint_ns FROM run_checkpoints WHERE thread_id = $1"
+_NAMESPACES = b"SELECT checkpoint_ns, max(checkpoint_id) FROM run_checkpoints WHERE thread_id = $1 GROUP BY 1"
+_NEWEST = b"""
+SELECT checkpoint_id, parent_id FROM run_checkpoints WHERE thread_id = $1 AND checkpoint_ns = $2
+ORDER BY checkpoint_id DESC LIMIT $3::text::integer
+"""
 # Only what is older than the newest that is kept: a checkpoint written meanwhile stays.
 _DELETE_OLDER = b"""
 WITH checkpoints AS (DELETE FROM run_checkpoints WHERE thread_id = $1 AND checkpoint_ns = $2
     AND checkpoint_id < $3 AND checkpoint_id <> ALL($4::text[]))
 DELETE FROM run_checkpoint_writes WHERE thread_id = $1 AND checkpoint_ns = $2
     AND checkpoint_id < $3 AND checkpoint_id <> ALL($4::text[])
+"""
+_DELETE_NAMESPACES = b"""
+WITH checkpoints AS (DELETE FROM run_checkpoints WHERE thread_id = $1 AND checkpoint_ns = ANY($2::text[])),
+    blobs AS (DELETE FROM run_checkpoint_blobs WHERE thread_id = $1 AND checkpoint_ns = ANY($2::text[]))
+DELETE FROM run_checkpoint_writes WHERE thread_id = $1 AND checkpoint_ns = ANY($2::text[])
 """
 _LIST_BLOBS = b"SELECT channel, version FROM run_checkpoint_blobs WHERE thread_id = $1 AND checkpoint_ns = $2"
 _LIST_CHECKPOINTS = b"""
@@ -87,32 +97,57 @@ class Upkeep:
     async def copy_thread(self, source: str, target: str) -> None:
         await self._queries.run((_COPY, [source.encode(), target.encode()]))
 
-    async def keep_latest(self, thread_id: str) -> None:
-        """Keep each namespace's newest checkpoint and what its channels are rebuilt from."""
-        (namespaces,) = await self._queries.run((_NAMESPACES, [thread_id.encode()]))
-        for (namespace,) in namespaces:
-            kept = [found.checkpoint["id"] for found in await self._kept(thread_id, namespace)]
-            if kept:
-                where = [thread_id.encode(), namespace.encode()]
-                await self._queries.run((_DELETE_OLDER, [*where, kept[0].encode(), text_array(kept)]))
-                await self._delete_orphans(thread_id, namespace)
+    async def keep_newest(self, thread_id: str, count: int) -> str | None:
+        """Keep each namespace's `count` newest checkpoints and what their channels are rebuilt from.
 
-    async def _kept(self, thread_id: str, namespace: str) -> list[CheckpointTuple]:
-        """The newest checkpoint, then every ancestor that a channel without a stored value is rebuilt from."""
-        latest = await self._latest({"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace}})
-        if latest is None:
-            return []
-        kept = [latest]
-        # A delta channel has a version and no value: its value is an ancestor's snapshot and the writes since.
-        missing = set(latest.checkpoint["channel_versions"]) - set(latest.checkpoint["channel_values"])
-        missing &= set((latest.metadata or {}).get("counters_since_delta_snapshot", ()))
-        while missing and kept[-1].parent_config is not None:
-            parent = await self._latest(kept[-1].parent_config)
-            if parent is None:
-                break
-            kept.append(parent)
-            missing -= set(parent.checkpoint["channel_values"])
-        return kept
+        Answers the id of the oldest of the thread's own that is kept, where older ones were removed.
+        """
+        (namespaces,) = await self._queries.run((_NAMESPACES, [thread_id.encode()]))
+        oldest = None
+        for namespace, _ in namespaces:
+            where = [thread_id.encode(), namespace.encode()]
+            (newest,) = await self._queries.run((_NEWEST, [*where, str(count).encode()]))
+            if len(newest) < count:
+                continue
+            kept = await self._rebuilt_from(thread_id, namespace, newest)
+            await self._queries.run((_DELETE_OLDER, [*where, newest[-1][0].encode(), text_array(kept)]))
+            await self._delete_orphans(thread_id, namespace)
+            if namespace == "":
+                oldest = str(newest[-1][0])
+        return oldest
+
+    async def delete_tasks_before(self, thread_id: str, checkpoint_id: str) -> None:
+        """Remove the namespaces of nested graphs' tasks that had ended before this checkpoint of the thread.
+
+        A task has a namespace of its own (its name holds a colon), which nobody goes on with; a nested graph that
+        remembers its own runs has not.
+        """
+        (namespaces,) = await self._queries.run((_NAMESPACES, [thread_id.encode()]))
+        ended = [namespace for namespace, last in namespaces if ":" in namespace and last < checkpoint_id]
+        if ended:
+            await self._queries.run((_DELETE_NAMESPACES, [thread_id.encode(), text_array(ended)]))
+
+    async def _rebuilt_from(
+        self, thread_id: str, namespace: str, newest: Sequence[tuple[str, str | None]]
+    ) -> list[str]:
+        """The ancestors, older than all of these, that a channel of theirs without a stored value is rebuilt from."""
+        given = {checkpoint_id for checkpoint_id, _ in newest}
+        needed: list[str] = []
+        for checkpoint_id, parent_id in newest:
+            if parent_id is None or parent_id in given:
+                continue
+            at = await self._latest(config_of(thread_id, namespace, checkpoint_id))
+            # A delta channel has a version and no value: its value is an ancestor's snapshot and the writes since.
+            missing: set[str] = set()
+            if at is not None:
+                missing = set(at.checkpoint["channel_versions"]) - set(at.checkpoint["channel_values"])
+                missing &= set((at.metadata or {}).get("counters_since_delta_snapshot", ()))
+            while missing and at is not None and at.parent_config is not None:
+                at = await self._latest(at.parent_config)
+                if at is not None:
+                    needed.append(at.checkpoint["id"])
+                    missing -= set(at.checkpoint["channel_values"])
+        return needed
 
     async def _delete_orphans(self, thread_id: str, namespace: str) -> None:
         where: list[bytes | None] = [thread_id.encode(), namespace.encode()]

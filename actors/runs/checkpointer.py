@@ -236,9 +236,19 @@ class GroupCommitSaver(ThreadedSaver):
             await self._upkeep.delete_threads(threads)
         elif strategy == "keep_latest":
             for thread_id in threads:
-                await self._upkeep.keep_latest(thread_id)
+                await self._upkeep.keep_newest(thread_id, 1)
         else:
             raise ValueError(f"unknown pruning strategy {strategy!r}: keep_latest or delete")
+
+    async def atrim(self, thread_id: str, *, keep: int) -> str | None:
+        """Keep the thread's `keep` newest checkpoints (of a nested graph's task, its own), also while it goes on.
+
+        Answers the id of the oldest that is kept, where there were more.
+        """
+        oldest = await self._upkeep.keep_newest(thread_id, keep)
+        if oldest is not None:
+            await self._upkeep.delete_tasks_before(thread_id, oldest)
+        return oldest
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002 - the contract's signature
         """Versions sort as text; the random part keeps two forks of one parent apart."""

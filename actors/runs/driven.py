@@ -210,9 +210,10 @@ class DrivenRun:
         """Rows for the transaction of a checkpoint."""
         self._open()
         if namespace == "":
-            # The superstep is over, and with it what it asked.
+            # The superstep is over, and with it what it asked and what of it might have been done again.
             for task_id in list(self.asked):
                 self._answered(task_id)
+            self._effects.clear()
         return self._taken()
 
     def _ask(self, task_id: str, writes: Sequence[tuple[str, Any]], running: _Running | None) -> list[Asked]:
@@ -399,13 +400,25 @@ class DrivenRun:
 
 
 class RunsCompanion:
-    """A `Companion` that sends each write's question to the run that the write is made in."""
+    """A `Companion` that sends each write's question to the run that the write is made in.
+
+    `grown` is called with the thread whenever `every` more checkpoints were made in one of its namespaces.
+    """
+
+    def __init__(self, grown: Callable[[str], None], *, every: int) -> None:
+        self._grown = grown
+        self._every = every
 
     def with_writes(self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str) -> Rows:
         return _present().with_writes(_namespace(config), writes, task_id)
 
-    def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows:  # noqa: ARG002
-        return _present().with_checkpoint(_namespace(config))
+    def with_checkpoint(self, config: RunnableConfig, metadata: CheckpointMetadata) -> Rows:
+        run = _present()
+        # Supersteps are numbered on, from run to run of a thread.
+        step = metadata.get("step", 0)
+        if step > 0 and step % self._every == 0:
+            self._grown(run.row.thread_id)
+        return run.with_checkpoint(_namespace(config))
 
     def failed(self, error: Exception) -> None:
         _present().unwritten(error)

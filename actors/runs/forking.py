@@ -42,7 +42,7 @@ async def checkpoints(
     )
     given = {"thread_id": thread_id, "run_id": str(run_id), "before": before, "limit": limit}
     return [
-        CheckpointInfo(checkpoint_id, parent_id, int(step or 0), source or "", _moment(checkpoint_id))
+        CheckpointInfo(checkpoint_id, parent_id, int(step or 0), source or "", moment_of(checkpoint_id))
         for checkpoint_id, parent_id, step, source in await session.execute(query, given)
     ]
 
@@ -103,7 +103,7 @@ async def _has_tables(session: AsyncSession) -> bool:
     return (await session.execute(text("SELECT to_regclass('run_checkpoints') IS NOT NULL"))).scalar_one()  # type: ignore[no-any-return]
 
 
-def _moment(checkpoint_id: str) -> datetime:
+def moment_of(checkpoint_id: str) -> datetime:
     """When a checkpoint was made: its id is a UUID of version 6, whose first 60 bits count 100 ns since 1582."""
     number = UUID(checkpoint_id).int
     ticks = number >> 80 << 12 | number >> 64 & 0xFFF

@@ -8,10 +8,9 @@ nobody has been heard of at them for a while.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import orjson
@@ -56,6 +55,9 @@ class RunHost:
         self._database = Database(setup.storage.database_url, pool_size=_POOL, patience_s=_PATIENCE_S)
         self._publisher = EventPublisher(setup.storage.redis_url)
         self._kinds: Kinds | None = None
+        # Threads that have grown since they were trimmed.
+        self._grown: set[str] = set()
+        self._has_grown = asyncio.Event()
         self._driver: Driver | None = None
         self.driving = asyncio.Event()
         self._serving = asyncio.get_running_loop().create_task(self._serve(), name=f"run host {self._name}")
@@ -100,9 +102,11 @@ class RunHost:
         async with self._database.begin() as session:
             epoch = await run_shards.claim(session, self._shards, self._name)
         guard = Guard(b"SELECT run_fence(%s, %s)", (epoch, len(self._shards)))
+        # A thread is trimmed when it has a quarter more than is kept.
+        companion = RunsCompanion(self._note_grown, every=max(1, self._settings.kept_checkpoints // 4))
         async with GroupCommitSaver.open(
             self._setup.storage.database_url, guard=guard, readers=_READERS,
-            companion=RunsCompanion(), committed=self._committed,
+            companion=companion, committed=self._committed,
         ) as saver:  # fmt: skip
             driver = self._driver = Driver(
                 shards=self._shards, database=self._database, saver=saver, publisher=self._publisher,
@@ -111,7 +115,13 @@ class RunHost:
             log.info("run host %s holds %d shards under epoch %d", self._name, len(self._shards), epoch)
             loops = [
                 asyncio.create_task(loop)
-                for loop in (self._listen(driver), self._sweep(driver), self._beat(driver, epoch), self._tidy(saver))
+                for loop in (
+                    self._listen(driver),
+                    self._repeat(lambda: self._sweep(driver), self._settings.sweep_s, "cannot look for due runs"),
+                    self._repeat(lambda: self._beat(driver, epoch), _BEAT_S, "cannot say that it lives"),
+                    self._repeat(lambda: self._tidy(saver), self._settings.tidy_s, "cannot remove what is old"),
+                    self._trim(saver),
+                )
             ]
             try:
                 await driver.cut_off.wait()
@@ -124,6 +134,10 @@ class RunHost:
                 await asyncio.gather(*loops, return_exceptions=True)
                 await driver.close()
 
+    def _note_grown(self, thread_id: str) -> None:
+        self._grown.add(thread_id)
+        self._has_grown.set()
+
     def _committed(self, rows: Rows) -> None:
         """Publish the events that are on disk now."""
         by_run: dict[UUID, list[dict[str, object]]] = {}
@@ -135,45 +149,51 @@ class RunHost:
         for run_id, events in by_run.items():
             self._publisher.publish(run_id, events)
 
+    async def _repeat(self, work: Callable[[], Awaitable[None]], pause_s: float, trouble: str) -> None:
+        """Do the work again and again, whatever becomes of it: without these loops runs would stand still."""
+        while True:
+            try:
+                await work()
+            except _AWAY as error:
+                log.warning("run host %s %s: %s", self._name, trouble, error)
+            except Exception:
+                log.exception("run host %s %s", self._name, trouble)
+            await asyncio.sleep(pause_s)
+
     async def _listen(self, driver: Driver) -> None:
         url = make_url(driver_url(self._setup.storage.database_url)).set(drivername="postgresql")
         conninfo = url.render_as_string(hide_password=False)
         ours = set(self._shards)
-        while True:
-            with contextlib.suppress(psycopg.Error, OSError):
-                async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-                    async for word in connection.notifies():
-                        shard, _, run_id = word.payload.partition(" ")
-                        if int(shard) in ours:
-                            driver.attend(UUID(run_id))
-            await asyncio.sleep(_PAUSE_S)
+
+        async def listen() -> None:
+            async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                async for word in connection.notifies():
+                    shard, _, run_id = word.payload.partition(" ")
+                    if int(shard) in ours:
+                        driver.attend(UUID(run_id))
+
+        await self._repeat(listen, _PAUSE_S, "is told of nothing and looks by itself")
 
     async def _sweep(self, driver: Driver) -> None:
-        while True:
-            try:
-                await driver.sweep()
-                self.driving.set()
-            except _AWAY as error:
-                log.warning("due runs cannot be listed: %s", error)
-            await asyncio.sleep(self._settings.sweep_s)
+        await driver.sweep()
+        self.driving.set()
 
     async def _beat(self, driver: Driver, epoch: int) -> None:
-        while True:
-            await asyncio.sleep(_BEAT_S)
-            try:
-                async with self._database.begin() as session:
-                    held = await run_shards.seen(session, epoch)
-            except _AWAY as error:
-                log.warning("run host %s cannot tell that it lives: %s", self._name, error)
-            else:
-                if held != len(self._shards):
-                    driver.cut_off.set()
+        async with self._database.begin() as session:
+            held = await run_shards.seen(session, epoch)
+        if held != len(self._shards):
+            driver.cut_off.set()
 
     async def _tidy(self, saver: GroupCommitSaver) -> None:
-        while True:
-            try:
-                await retention.tidy(self._database, saver, self._shards, self._settings)
-            except _AWAY as error:
-                log.warning("old checkpoints cannot be removed: %s", error)
-            await asyncio.sleep(self._settings.tidy_s)
+        await retention.tidy(self._database, saver, self._shards, self._settings)
+
+    async def _trim(self, saver: GroupCommitSaver) -> None:
+        async def trim() -> None:
+            await self._has_grown.wait()
+            self._has_grown.clear()
+            while self._grown:
+                # What cannot be done now is done when the thread has grown again.
+                await retention.trim(self._database, saver, self._grown.pop(), self._settings)
+
+        await self._repeat(trim, 0.0, "cannot trim a thread")

@@ -1,6 +1,8 @@
-"""What is kept of ended runs, and for how long. The runs' own rows stay.
+"""What is kept of runs, and for how long.
 
-all checkpoints → the last one → none → no events either (`Run.retained`: all, latest, none, nothing).
+Of one that has ended: all checkpoints → the last one → none, and no record of side effects → no events either → no row
+(`Run.retained`: all, latest, none, nothing). The row of one that people decided about stays (row). Of a thread that
+goes on: its newest checkpoints.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.runs.checkpointer import GroupCommitSaver
+from actors.runs.forking import moment_of
 from actors.settings import RunSettings
-from storage import run_events
+from storage import run_effects, run_events
 from storage.clock import now
 from storage.engine import Database
 
@@ -27,6 +30,12 @@ _AGED = text(
     " AND NOT EXISTS (SELECT FROM runs o WHERE o.thread_id = r.thread_id AND o.run_id <> r.run_id"
     "  AND (o.ended_at IS NULL OR o.ended_at >= :before))"
     " ORDER BY ended_at LIMIT :limit"
+)
+
+# What people decided is on record for good, and so is what about.
+_REMOVE = text(
+    "DELETE FROM runs r WHERE run_id = ANY(:run_ids) AND ended_at IS NOT NULL"
+    " AND NOT EXISTS (SELECT FROM reviews v WHERE v.run_id = r.run_id)"
 )
 
 
@@ -45,6 +54,7 @@ async def tidy(
         ("all", "latest", settings.history_s),
         ("latest", "none", settings.checkpoints_s),
         ("none", "nothing", settings.events_s),
+        ("nothing", "row", settings.rows_s),
     ):
         before = moment - timedelta(seconds=kept_s)
         while True:
@@ -52,13 +62,17 @@ async def tidy(
                 aged = await _aged(session, stage, before, shards)
             if not aged:
                 break
-            threads = sorted({thread_id for _, thread_id in aged})
-            if following != "nothing":
+            if following in ("latest", "none"):
+                threads = sorted({thread_id for _, thread_id in aged})
                 await saver.aprune(threads, strategy="keep_latest" if following == "latest" else "delete")
             async with database.begin() as session:
                 run_ids = [run_id for run_id, _ in aged]
-                if following == "nothing":
+                if following == "none":
+                    await run_effects.forget(session, run_ids)
+                elif following == "nothing":
                     await run_events.forget(session, run_ids)
+                elif following == "row":
+                    await session.execute(_REMOVE, {"run_ids": run_ids})
                 # Not where it was retried meanwhile.
                 await session.execute(
                     text("UPDATE runs SET retained = :following WHERE run_id = ANY(:run_ids) AND ended_at < :before"),
@@ -66,6 +80,14 @@ async def tidy(
                 )
             count += len(aged)
     return count
+
+
+async def trim(database: Database, saver: GroupCommitSaver, thread_id: str, settings: RunSettings) -> None:
+    """Keep the newest checkpoints of a thread that goes on, and the side effects since."""
+    oldest = await saver.atrim(thread_id, keep=settings.kept_checkpoints)
+    if oldest is not None:
+        async with database.begin() as session:
+            await run_effects.forget_before(session, thread_id, moment_of(oldest))
 
 
 async def _aged(
