@@ -131,9 +131,9 @@ async def test_a_cancelled_step_that_goes_on_regardless_writes_nothing(engine: E
 
 
 async def test_a_run_past_its_deadline_fails_wherever_it_is(engine: Engine) -> None:
-    waiting = await engine.runs.start("asking", {}, {"trail": []}, deadline_s=0.6)
-    running = await engine.runs.start("gated", {"gate": "never"}, {"trail": []}, deadline_s=0.4)
     await engine.host()
+    waiting = await engine.runs.start("asking", {}, {"trail": []}, deadline_s=1.5)
+    running = await engine.runs.start("gated", {"gate": "never"}, {"trail": []}, deadline_s=1.5)
     for run in (waiting, running):
         async with asyncio.timeout(10):
             while (ended := await engine.runs.get(run.run_id)).status not in ("failed", "completed"):
