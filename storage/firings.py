@@ -267,13 +267,20 @@ async def last_of_each(session: AsyncSession) -> list[tuple[Schedule, Firing | N
     return [(schedule, firing) for schedule, firing in await session.execute(query)]
 
 
-async def forget(session: AsyncSession, before: datetime, *, limit: int) -> int:
-    """Remove up to `limit` firings that ended before then, but the last of each schedule; answers how many."""
+async def forget(
+    session: AsyncSession, before: datetime, *, frequent_s: int, frequent_before: datetime, limit: int
+) -> int:
+    """Remove up to `limit` firings that ended before then, but the last of each schedule; answers how many.
+
+    Those of schedules that are due more often than every `frequent_s` seconds are removed from `frequent_before` on.
+    """
     later = Firing.__table__.alias("later")
+    frequent = select(Schedule.name).where(Schedule.every_s < frequent_s)
     old = (
         select(Firing.schedule, Firing.due_at)
         .where(
-            Firing.ended_at < before,
+            Firing.ended_at < frequent_before,
+            or_(Firing.ended_at < before, Firing.schedule.in_(frequent)),
             exists().where(later.c.schedule == Firing.schedule, later.c.due_at > Firing.due_at),
         )
         .order_by(Firing.ended_at)

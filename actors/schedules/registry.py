@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from actors.schedules.campaigns import mark_expired_campaigns_inactive
 from actors.schedules.firings import forget_old_firings
+from actors.schedules.reviews import keep_review_time
 from actors.schedules.task import Periodic
 from actors.schedules.timing import Rule
 
@@ -14,6 +15,8 @@ PERIODIC: tuple[Periodic, ...] = (
         name="mark_expired_campaigns_inactive", task=mark_expired_campaigns_inactive, rule=Rule(every_s=30 * 60)
     ),
     Periodic(name="forget_old_firings", task=forget_old_firings, rule=Rule(cron="40 3 * * *")),
+    # Not tried again: the next one is due sooner.
+    Periodic(name="keep_review_time", task=keep_review_time, rule=Rule(every_s=2), max_attempts=1, timeout_s=60),
 )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def server(request: pytest.FixtureRequest, storage_settings: StorageSettings) ->
 
 
 def test_every_error_is_documented_as_a_problem(server: str) -> None:
-    document = httpx.get(f"{server}/openapi.json").json()
+    document = httpx.get(f"{server}/openapi.json", timeout=60).json()
     for path, operations in document["paths"].items():
         if path in {"/healthz", "/readyz"}:
             continue
@@ -98,7 +98,7 @@ def test_every_error_is_documented_as_a_problem(server: str) -> None:
 def test_no_request_that_schemathesis_makes_is_a_5xx_or_undocumented(
     server: str, storage_settings: StorageSettings
 ) -> None:
-    with httpx.Client(base_url=server) as client:
+    with httpx.Client(base_url=server, timeout=60) as client:
         assert client.post("/campaigns/create-campaigns", json=campaign_body()).status_code == 201
         submitted = client.post("/campaigns/submit-contributions", json=contribution_body()).json()
         batch = client.post("/agent-workflows/verify-campaign-dataset", json={"onchain_campaign_id": CAMPAIGN}).json()

@@ -100,6 +100,23 @@ class People:
     async def actions(self, review_id: UUID) -> list[str]:
         return [each.kind for each in await self.reviews.actions(review_id)]
 
+    # The interrupt that a review belongs to.
+    moved = text("UPDATE reviews SET interrupt_id = :interrupt_id WHERE review_id = :review_id")
+
+    async def waiting(self, count: int) -> None:
+        """So many reviews of runs that need not be driven for it: copies of one, each of a run of its own."""
+        _, review = await self.asked()
+        columns = [column.name for column in Review.__table__.columns if column.name != "number"]
+        new = {
+            name: "gen_random_uuid()" if name in ("review_id", "run_id") else name for name in columns
+        }  # fmt: skip
+        copy = (
+            f"INSERT INTO reviews ({', '.join(new)}) SELECT {', '.join(new.values())} FROM reviews,"
+            " generate_series(2, :count) WHERE review_id = :id"
+        )
+        async with self.engine.database.begin() as session:
+            await session.execute(text(copy), {"id": review.review_id, "count": count})
+
     async def pass_time(self, review_id: UUID, until: datetime) -> None:
         """As if `until` were now: the review's clock and lease are moved back by what is left to it."""
         move = (

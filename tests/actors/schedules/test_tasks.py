@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from actors.schedules.campaigns import mark_expired_campaigns_inactive
-from actors.schedules.firings import KEPT, forget_old_firings
+from actors.schedules.firings import KEPT, KEPT_OF_FREQUENT, forget_old_firings
 from actors.schedules.registry import PERIODIC
+from actors.schedules.reviews import keep_review_time
 from actors.schedules.task import Task, Work
 from storage import activities, campaigns, firings
 from storage.engine import Database
@@ -99,3 +100,19 @@ async def test_the_record_of_firings_is_bounded_and_keeps_each_schedules_last(
     assert await do(forget_old_firings, database, storage) == {"firings": 2}
     (kept,) = await fired(database, name)
     assert kept.due_at == last.due_at
+
+
+async def test_what_is_done_every_two_seconds_is_on_record_for_a_day(
+    database: Database, storage: StorageSettings
+) -> None:
+    for task in (mark_expired_campaigns_inactive, keep_review_time):
+        for _ in range(2):
+            await do(task, database, storage)
+    async with database.begin() as session:
+        aged = {"age": KEPT_OF_FREQUENT + timedelta(hours=1)}
+        await session.execute(
+            text("UPDATE schedule_firings SET due_at = due_at - :age, ended_at = ended_at - :age"), aged
+        )
+    assert await do(forget_old_firings, database, storage) == {"firings": 1}
+    assert len(await fired(database, "keep_review_time")) == 1
+    assert len(await fired(database, "mark_expired_campaigns_inactive")) == 2
