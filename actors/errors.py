@@ -433,6 +433,12 @@ class ReviewEditError(ReviewError):
     code = "review_edit"
 
 
+class ReviewTimedOutError(ReviewError):
+    """Nobody decided in time, and the question's deadline says that what asked fails then."""
+
+    code = "review_timed_out"
+
+
 class ReviewRuleError(ReviewError):
     """A review's policy names what there is not; `details["errors"]` lists it."""
 

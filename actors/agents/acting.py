@@ -51,9 +51,9 @@ class UseTools(NodeStep):
             return calls, [], None
         task = state.get("current_task_description", "")
         question = review.calls_question(
-            self.node, task=task, refused=turn.get("refused"), calls=shown, tools=self.tools
+            self.node, task=task, refused=turn.get("refused"), calls=shown, tools=self.tools, steps=self.steps(state)
         )
-        decided = review.call_decisions(asked, interrupt(question), shown)
+        decided = review.call_decisions(self.node, interrupt(question), shown)
         if isinstance(decided, review.Refusal):
             return [], [], decided.reason
         made: list[ToolCall] = []

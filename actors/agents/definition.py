@@ -145,7 +145,7 @@ class Review(_Block):
     instructions: Text = ""
     reviewer: Label | None = None
     answers: Annotated[tuple[Answer, ...], MinLen(1), MaxLen(4)] = ("approve", "edit", "reject", "respond")
-    # The next issue's reviews read their policy here; it is shown to the reviewer as it stands.
+    # A `ReviewPolicy`; looked at when a definition is saved (`validation.py`), so that every saved one can be read.
     policy: JsonObject | None = None
 
 

@@ -9,12 +9,14 @@ from actors.agents import graph
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.deps import ToolContext
 from actors.agents.llms.catalogue import LLMCatalogue
+from actors.agents.node_reviews import node_question_of
 from actors.agents.node_step import Workshop
 from actors.agents.search.base import Found, Search
 from actors.agents.search.registry import open_search
 from actors.agents.tools.registry import TOOLS
 from actors.agents.workflow_state import begun, final_state
 from actors.errors import MissingKeyError
+from actors.reviews.rows import Reviewed
 from actors.runs.kinds import Kind
 from actors.settings import ActorsSettings, SearchSettings
 from actors.verification.workplace import Setup, Workplace
@@ -33,7 +35,14 @@ def kind_of(workshop: Workshop) -> Kind:
     def build(spec: dict[str, Any]) -> graph.WorkflowGraph:
         return graph.build(WorkflowDefinition.model_validate(spec["definition"]), workshop)
 
-    return Kind(name=NAME, graph=build, state=begun, result=final_state, recursion_limit=_RECURSION_LIMIT)
+    return Kind(
+        name=NAME,
+        graph=build,
+        state=begun,
+        result=final_state,
+        recursion_limit=_RECURSION_LIMIT,
+        questions=Reviewed(node_question_of),
+    )
 
 
 def open_workshop(storage: StorageSettings, actors: ActorsSettings) -> tuple[Workshop, Callable[[], Awaitable[None]]]:

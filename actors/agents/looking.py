@@ -18,12 +18,12 @@ class Look(NodeStep):
 
     async def __call__(self, state: WorkflowState) -> Goto:
         turn = self.turn(state) or {}
-        asked = self.node.review
-        assert asked is not None
         output = turn.get("output")
         task = state.get("current_task_description", "")
-        question = review.output_question(self.node, task=task, refused=turn.get("refused"), output=output)
-        decided = review.output_decision(asked, interrupt(question))
+        question = review.output_question(
+            self.node, task=task, refused=turn.get("refused"), output=output, steps=self.steps(state)
+        )
+        decided = review.output_decision(self.node, interrupt(question))
         if isinstance(decided, review.Decision) and decided.answer == "edit" and self.node.output_schema is not None:
             wrong = structured.violations(decided.output, self.node.output_schema)
             decided = (

@@ -62,6 +62,10 @@ class NodeStep:
             )
         return progress.get("turns", {}).get(self.node.id)
 
+    def steps(self, state: WorkflowState) -> int:
+        """How many steps the run took before this one."""
+        return state.get("workflow_progress", {}).get("steps", 0)
+
     def input_faults(self, scratchpad: Mapping[str, Any]) -> list[str]:
         """What of `input_schema` the scratchpad does not satisfy."""
         schema = self.node.input_schema

@@ -7,7 +7,8 @@ The question is the value of a LangGraph interrupt, JSON:
      "output": text or JSON,                                       # agent_output
      "tool_calls": [{"id", "name", "args", "description"}]}        # tool_calls
 
-It is answered by the interrupt's id with
+with `review_id` and `edit_schema` beside them. In the engine it is a review (`node_reviews.py`), decided as all others
+are. Alone, it is answered by the interrupt's id with
 
     {"answer": "approve"}
     {"answer": "edit", "output": …}                                # agent_output: this instead
@@ -25,13 +26,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args
 
 from langchain_core.messages import ToolCall
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from actors.agents.definition import Node, Review
+from actors.agents import node_reviews
+from actors.agents.definition import Answer, Node, Review
 from actors.agents.tools.tool import Tool
+from actors.reviews.question import is_outcome, outcome_of
+from actors.runs.step import current
 
 Words = Annotated[str, StringConstraints(max_length=50_000)]
 
@@ -41,7 +45,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    answer: Literal["approve", "edit", "reject", "respond"]
+    answer: Answer
     output: Any = None
     args: dict[str, Any] | None = None
     reason: Words = ""
@@ -61,25 +65,35 @@ class Refusal:
     reason: str
 
 
-def output_question(node: Node, *, task: str, refused: str | None, output: Any) -> dict[str, Any]:
-    """What a reviewer is shown of an answer."""
-    return {**_question(node, task, refused), "kind": "agent_output", "output": output}
+def output_question(node: Node, *, task: str, refused: str | None, output: Any, steps: int) -> dict[str, Any]:
+    """What a reviewer is shown of an answer. `steps` are those that the run took so far."""
+    schema = node_reviews.output_schema(node)
+    return {**_question(node, task, refused, steps), "kind": "agent_output", "output": output, "edit_schema": schema}
 
 
 def calls_question(
-    node: Node, *, task: str, refused: str | None, calls: Sequence[ToolCall], tools: Mapping[str, Tool[Any]]
+    node: Node,
+    *,
+    task: str,
+    refused: str | None,
+    calls: Sequence[ToolCall],
+    tools: Mapping[str, Tool[Any]],
+    steps: int,
 ) -> dict[str, Any]:
-    """What a reviewer is shown of calls that wait to be made."""
+    """What a reviewer is shown of calls that wait to be made. `steps` are those that the run took so far."""
+    assert node.review is not None
     asked = [
         {"id": call["id"], "name": call["name"], "args": call["args"], "description": tools[call["name"]].description}
         for call in calls
     ]
-    return {**_question(node, task, refused), "kind": "tool_calls", "tool_calls": asked}
+    schema = node_reviews.calls_schema(node.review, calls, tools)
+    return {**_question(node, task, refused, steps), "kind": "tool_calls", "tool_calls": asked, "edit_schema": schema}
 
 
-def _question(node: Node, task: str, refused: str | None) -> dict[str, Any]:
+def _question(node: Node, task: str, refused: str | None, steps: int) -> dict[str, Any]:
     assert node.review is not None
     return {
+        "review_id": node_reviews.node_review_id(current().run_id, node.id, steps),
         "node_id": node.id,
         "agent_name": node.agent_config_name,
         "instructions": node.review.instructions,
@@ -91,17 +105,28 @@ def _question(node: Node, task: str, refused: str | None) -> dict[str, Any]:
     }
 
 
-def output_decision(review: Review, answer: Any) -> Decision | Refusal:
-    """What the reviewer decided on an output, or why the answer decides nothing."""
-    found = _decision(review, answer)
+def output_decision(node: Node, answer: Any) -> Decision | Refusal:
+    """What was decided on an output, or why the answer decides nothing. Raises `ReviewTimedOutError`."""
+    assert node.review is not None
+    if is_outcome(answer):
+        return Decision.model_validate(node_reviews.as_answer(outcome_of(answer), node.id))
+    found = _decision(node.review, answer)
     if isinstance(found, Decision) and found.answer == "edit" and "output" not in found.model_fields_set:
         return Refusal("an edit brings the new `output`")
     return found
 
 
-def call_decisions(review: Review, answer: Any, calls: Sequence[ToolCall]) -> dict[str, Decision] | Refusal:
-    """What the reviewer decided on each call, by its id, or why the answer decides nothing."""
+def call_decisions(node: Node, answer: Any, calls: Sequence[ToolCall]) -> dict[str, Decision] | Refusal:
+    """What was decided on each call, by its id, or why the answer decides nothing. Raises `ReviewTimedOutError`."""
+    assert node.review is not None
+    review = node.review
     ids = [str(call["id"]) for call in calls]
+    if is_outcome(answer):
+        # Which answers are taken was the review's to say, and after its deadline what the policy says.
+        answer = node_reviews.as_answer(outcome_of(answer), node.id)
+        if "decisions" not in answer:
+            return dict.fromkeys(ids, Decision.model_validate(answer))
+        review = review.model_copy(update={"answers": get_args(Answer)})
     if not (isinstance(answer, Mapping) and "decisions" in answer):
         found = _decision(review, answer)
         if isinstance(found, Refusal):

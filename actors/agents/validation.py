@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from pydantic import ValidationError
+
 from actors.agents.conditions import OnRoutingSignal, OnScratchpad
-from actors.agents.definition import END, NO_LLM, AgentConfig, WorkflowDefinition
+from actors.agents.definition import END, NO_LLM, AgentConfig, Review, WorkflowDefinition
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.paths import Paths, loops
+from actors.agents.review_policy import ReviewPolicy
 from actors.agents.structured import schema_fault
 from actors.agents.templates import GIVEN, filler, placeholders
 from actors.errors import DefinitionFaultsError, UnknownLLMError
@@ -138,9 +141,19 @@ def _nodes(definition: WorkflowDefinition) -> Iterator[Fault]:
             if unseen:
                 sentence = f"agent {agent.name!r} is not allowed to use {', '.join(map(repr, unseen))}"
                 yield Fault(f"{path}.review.tools", sentence, "unknown_tool")
+            yield from _policy(node.review, f"{path}.review.policy")
         for name, schema in (("input_schema", node.input_schema), ("output_schema", node.output_schema)):
             if schema is not None and (wrong := schema_fault(schema)):
                 yield Fault(f"{path}.{name}", wrong, "schema")
+
+
+def _policy(review: Review, path: str) -> Iterator[Fault]:
+    try:
+        ReviewPolicy.model_validate(review.policy or {})
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_input=False):
+            place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"])
+            yield Fault(f"{path}{place}", each["msg"].removeprefix("Value error, "), each["type"])
 
 
 def _edges(definition: WorkflowDefinition) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 
 async def forget_old_firings(work: Work) -> dict[str, Any]:
-    """Firings that ended more than 90 days ago are gone, those of frequent schedules a day after their end; but the last
+    """Firings that ended more than 90 days ago are gone, those of frequent schedules a day after their end. The last
     of each schedule stays.
     """
     count = 0

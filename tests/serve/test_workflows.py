@@ -15,6 +15,7 @@ import redis.asyncio
 
 from actors.agents import builtin
 from actors.kinds import open_kinds
+from actors.reviews.service import Reviews
 from actors.runs.kinds import RunSetup
 from actors.settings import (
     ActorsSettings,
@@ -82,6 +83,9 @@ async def client(
             yield client
 
 
+OWNER = {"X-Wallet-Address": WALLET}
+
+
 def one_agent(**changes: Any) -> dict[str, Any]:
     return payload(edge("a", "END"), **changes)
 
@@ -107,6 +111,20 @@ async def run(client: httpx.AsyncClient, workflow: str, task: str = "the task", 
         json={"task_description": task, "wallet_address": WALLET, **changes},
         headers=headers,
     )
+
+
+async def review_of(client: httpx.AsyncClient, question: dict[str, Any]) -> dict[str, Any]:
+    """The review that a run's interrupt waits for."""
+    found = await client.get(f"/teams/reviews/{question['value']['review_id']}", headers=OWNER)
+    assert found.status_code == 200, found.text
+    return dict(found.json())
+
+
+async def decide(
+    client: httpx.AsyncClient, review: dict[str, Any], answer: str = "approve", *, by: str = "ann", **more: Any
+) -> httpx.Response:
+    body = {"answer": answer, "review_id": review["review_id"], "saw": review["saw"], "reviewer": by, **more}
+    return await client.post(f"/teams/reviews/{review['review_id']}/decide", json=body, headers=OWNER)
 
 
 async def test_a_researcher_with_a_search_and_a_summariser_run_from_end_to_end(
@@ -436,17 +454,22 @@ async def test_a_reviewed_tool_call_waits_and_a_rejected_one_is_never_made(
     assert question["value"]["kind"] == "tool_calls"
     assert [each["args"]["query"] for each in question["value"]["tool_calls"]] == ["whales", "secrets"]
     assert web.queries == []
-    answer = {"decisions": {"c1": {"answer": "approve"}, "c2": {"answer": "reject", "reason": "private"}}}
-    resumed = await client.post(
-        f"/runs/{outcome['run_id']}/resume",
-        json={"answers": {question["id"]: answer}},
-        headers={"X-Wallet-Address": WALLET},
-    )
-    assert resumed.status_code == 202
+    asked = await review_of(client, question)
+    assert (asked["title"], asked["checkpoint"]) == ("Worker: may its tool calls go on?", "tool_calls")
+    first, second = asked["subject"]["tool_calls"]
+    wrong = {"tool_calls": [{**first, "args": {"query": 1}}, {**second, "id": "c3"}]}
+    refused = await decide(client, asked, "edit", payload=wrong)
+    assert (refused.status_code, [each["path"] for each in refused.json()["errors"]]) == (
+        422, ["$.payload.tool_calls[0].args.query", "$.payload.tool_calls[1].id"],
+    )  # fmt: skip
+    edited = {"tool_calls": [
+        {**first, "args": {"query": "blue whales"}}, {**second, "answer": "reject", "reason": "private"},
+    ]}  # fmt: skip
+    assert (await decide(client, asked, "edit", payload=edited)).status_code == 200
     ended = await engine.ended_not_waiting(outcome["run_id"])
     ended = await engine.ended(outcome["run_id"])
     assert ended.status == "completed"
-    assert [query for _, query, _ in web.queries] == ["whales"]
+    assert [query for _, query, _ in web.queries] == ["blue whales"]
     assert "a person rejected this call: private" in llm.calls[1].tool_results
     assert len(llm.calls) == 2
 
@@ -455,7 +478,7 @@ async def test_a_reviewed_tool_call_waits_and_a_rejected_one_is_never_made(
     ("answer", "status", "last"),
     [
         ({"answer": "approve"}, "completed", "draft"),
-        ({"answer": "edit", "output": "better"}, "completed", "better"),
+        ({"answer": "edit", "payload": {"output": "better"}}, "completed", "better"),
         ({"answer": "reject", "reason": "wrong"}, "failed", "draft"),
     ],
 )
@@ -467,11 +490,12 @@ async def test_a_reviewed_answer_is_what_the_reviewer_made_of_it(
     outcome = (await run(client, workflow)).json()
     [question] = outcome["interrupts"]
     assert (outcome["status"], question["value"]["output"]) == ("AWAITING_HUMAN", "draft")
-    await client.post(
-        f"/runs/{outcome['run_id']}/resume",
-        json={"answers": {question["id"]: answer}},
-        headers={"X-Wallet-Address": WALLET},
+    around = await client.post(
+        f"/runs/{outcome['run_id']}/resume", json={"answers": {question["id"]: {"answer": "approve"}}}, headers=OWNER
     )
+    assert (around.status_code, around.json()["subject"]) == (409, question["value"]["review_id"])
+    decided = await decide(client, await review_of(client, question), **answer)
+    assert decided.status_code == 200, decided.text
     await engine.ended_not_waiting(outcome["run_id"])
     ended = await engine.ended(outcome["run_id"])
     assert ended.status == status
@@ -485,33 +509,78 @@ async def test_a_reviewed_answer_is_what_the_reviewer_made_of_it(
     assert len(llm.calls) == 1
 
 
-async def test_a_response_sends_the_agent_back_and_a_wrong_answer_asks_again(
+async def test_a_response_sends_the_agent_back_and_the_reviewers_its_policy_names_decide(
     client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
 ) -> None:
-    workflow = await define(
-        client, one_agent(nodes=[node("a", review={"on": "output", "answers": ["approve", "respond"]})])
-    )
+    policy = {"reviewers": ["ann", "bob"], "needed": 2, "group": "editors", "timeout_seconds": 3600}
+    review = {"on": "output", "answers": ["approve", "respond"], "policy": policy}
+    workflow = await define(client, one_agent(nodes=[node("a", review=review)]))
     llm.script.extend([completion("draft"), completion("shorter")])
     outcome = (await run(client, workflow)).json()
 
-    async def reply(answer: Any) -> None:
-        waiting = await engine.runs.get(outcome["run_id"])
-        asked = waiting.interrupts[0]["id"]
-        await engine.runs.resume(waiting.run_id, {asked: answer})
+    async def asked(than: str | None = None) -> dict[str, Any]:
         async with asyncio.timeout(10):
-            while (found := await engine.runs.get(waiting.run_id)).status != "completed" and (
-                not found.interrupts or found.interrupts[0]["id"] == asked
-            ):
+            while True:
+                found = await client.get(f"/teams/reviews?run_id={outcome['run_id']}", headers=OWNER)
+                if found.json() and found.json()[0]["review_id"] != than:
+                    review = await client.get(f"/teams/reviews/{found.json()[0]['review_id']}", headers=OWNER)
+                    return dict(review.json())
                 await asyncio.sleep(0.02)
 
-    await reply({"answer": "reject"})
-    refused = (await engine.runs.get(outcome["run_id"])).interrupts[0]["value"]["refused"]
-    assert refused == "'reject' is not taken here; answer one of: approve, respond"
-    await reply({"answer": "respond", "message": "make it shorter"})
-    assert (await engine.runs.get(outcome["run_id"])).interrupts[0]["value"]["output"] == "shorter"
+    first = await asked()
+    assert (first["reviewers"], first["group"], first["answers"]) == (["ann", "bob"], "editors", ["approve", "respond"])
+    assert first["due_at"] is not None
+    not_taken = await decide(client, first, "reject", reason="no", by="ann")
+    assert (not_taken.status_code, not_taken.json()["conflict"]) == (409, "answer")
+    assert (await decide(client, first, by="eve")).json()["conflict"] == "foreign"
+    for name in ("ann", "bob"):
+        decided = await decide(client, first, "respond", message="make it shorter", by=name)
+        assert decided.status_code == 200, decided.text
+    second = await asked(than=first["review_id"])
+    assert second["subject"] == {"output": "shorter"}
     assert "make it shorter" in llm.calls[1].text
-    await reply("approve")
+    for name in ("ann", "bob"):
+        await decide(client, second, by=name)
+    await engine.ended_not_waiting(outcome["run_id"])
     assert (await engine.ended(outcome["run_id"])).status == "completed"
+
+
+async def test_what_nobody_looked_at_in_time_fails_as_its_policy_says(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
+) -> None:
+    review = {"on": "output", "answers": ["reject"], "policy": {"timeout_seconds": 1, "on_timeout": "fail"}}
+    workflow = await define(client, one_agent(nodes=[node("a", review=review)]))
+    llm.script.append(completion("draft"))
+    outcome = (await run(client, workflow)).json()
+    async with asyncio.timeout(20):
+        while (await Reviews(engine.database).tick())["deadlines"] == 0 or (
+            await client.get(f"/teams/reviews?run_id={outcome['run_id']}", headers=OWNER)
+        ).json():
+            await asyncio.sleep(0.2)
+    await engine.ended_not_waiting(outcome["run_id"])
+    ended = await engine.ended(outcome["run_id"])
+    assert ended.error is not None
+    assert (ended.status, ended.error["code"]) == ("failed", "review_timed_out")
+
+
+async def test_an_edit_beside_the_nodes_schema_is_refused_before_the_run_goes_on(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub
+) -> None:
+    schema = {
+        "type": "object", "properties": {"score": {"$ref": "#/$defs/score"}}, "required": ["score"],
+        "$defs": {"score": {"type": "integer", "maximum": 100}},
+    }  # fmt: skip
+    workflow = await define(client, one_agent(nodes=[node("a", output_schema=schema, review={"on": "output"})]))
+    llm.script.append(completion('{"score": 7}'))
+    outcome = (await run(client, workflow)).json()
+    review = await review_of(client, outcome["interrupts"][0])
+    refused = await decide(client, review, "edit", payload={"output": {"score": 700}})
+    assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "$.payload.output.score")
+    assert (await decide(client, review, "edit", payload={"output": {"score": 70}})).status_code == 200
+    await engine.ended_not_waiting(outcome["run_id"])
+    ended = await engine.ended(outcome["run_id"])
+    assert ended.output is not None
+    assert ended.output["workflow_scratchpad"]["a"] == {"score": 70}
 
 
 async def test_the_models_that_can_be_used_are_listed(client: httpx.AsyncClient) -> None:
