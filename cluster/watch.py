@@ -6,7 +6,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -39,10 +39,9 @@ class Watch:
         ray_address: str,
         own: bool,
         api_url: str | None,
-        said_after_s: float = SAID_AFTER_S,
-        anew_after_s: float = ANEW_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._said_after_s, self._anew_after_s = said_after_s, anew_after_s
+        self._clock = clock
         self._ray_address = ray_address
         self._core = _core_of(psutil.Process()) if own else []
         self._api_url = api_url
@@ -55,18 +54,18 @@ class Watch:
             reason = f"its {' and '.join(gone)} ended"
             return Finding({"Ray": reason}, anew=f"Ray: {reason}")
         troubles = {}
-        moment = time.monotonic()
+        moment = self._clock()
         self._ray_silent_since = None if _listens(self._ray_address) else self._ray_silent_since or moment
-        if self._ray_silent_since is not None and moment - self._ray_silent_since >= self._said_after_s:
+        if self._ray_silent_since is not None and moment - self._ray_silent_since >= SAID_AFTER_S:
             troubles["Ray"] = f"{self._ray_address} has not answered for {moment - self._ray_silent_since:.0f} s"
         if self._api_url is None:
             return Finding(troubles)
         self._api_silent_since = None if _healthy(self._api_url) else self._api_silent_since or moment
         silent = 0.0 if self._api_silent_since is None else moment - self._api_silent_since
-        if silent >= self._said_after_s:
+        if silent >= SAID_AFTER_S:
             troubles["API"] = f"{self._api_url} has not answered for {silent:.0f} s"
         # On a Ray that is away the API cannot be started; a joined one may come back.
-        anew = silent >= self._anew_after_s and self._ray_silent_since is None
+        anew = silent >= ANEW_AFTER_S and self._ray_silent_since is None
         return Finding(troubles, anew=f"API: {troubles['API']}" if anew else None)
 
 

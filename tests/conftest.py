@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import psycopg
 import pytest
@@ -26,6 +27,12 @@ from storage.engine import Database
 from storage.migrations import schema
 
 _numbers = itertools.count()
+
+# On a slow or busy machine one example may take any time, and what a change is judged by is the same each time.
+hypothesis.settings.register_profile(
+    "hyvve", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("hyvve")
 
 
 # A shell starts background jobs with interrupts ignored, and children inherit that: tests of Ctrl-C would wait in vain.
@@ -123,7 +130,7 @@ class RayCluster:
                 process.kill()
         self._nodes.remove_node(node, allow_graceful=False)
 
-    def worker_running(self, name: str, *, on: Any = None, timeout_s: float = 20.0) -> psutil.Process:
+    def worker_running(self, name: str, *, on: Any = None, timeout_s: float = 60.0) -> psutil.Process:
         """A process that is running the task or actor of this name, as soon as there is one, on any node or that one."""
         deadline = time.monotonic() + timeout_s
         raylets = [self._raylet(each) for each in ([on] if on else [self._nodes.head_node, *self._nodes.worker_nodes])]

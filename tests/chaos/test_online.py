@@ -120,7 +120,7 @@ async def test_a_batch_nobody_could_wake_is_found_by_the_runner(
 ) -> None:
     population = await populate(database, setup.storage, [b"a forgotten story, mark 90"], onchain_id="forgotten")
     batch_id = await open_batch(database, population.campaign_id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with database.read() as session:
                 if (await verifications.batch(session, batch_id)).state == "completed":

@@ -37,7 +37,7 @@ def left(data_dir: Path) -> list[str]:
     """What still runs of this data directory: by the mark that all inherit, and by the servers' pid files."""
     servers = [embedded.postgres(data_dir).process(), embedded.redis(data_dir).process()]
     found = [*processes.leftovers(data_dir), *[each for each in servers if each is not None]]
-    return [str(each) for each in processes.wait_gone(found, 5)]
+    return [str(each) for each in processes.wait_gone(found, 20)]
 
 
 def eventually(condition: Callable[[], object], *, timeout_s: float = 120.0, every_s: float = 0.1) -> None:
@@ -79,7 +79,7 @@ class Running:
         with stdin:
             polled = select.poll()
             polled.register(stdin, select.POLLERR)
-            assert polled.poll(5000), "something that was started reads our standard input"
+            assert polled.poll(20_000), "something that was started reads our standard input"
         return out
 
     def status(self) -> tuple[int, dict[str, Any]]:
@@ -91,7 +91,7 @@ class Running:
 
     def answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/healthz", timeout=20).status_code == 200
         return False
 
     def store(self, texts: list[str]) -> list[str]:

@@ -127,7 +127,7 @@ def test_a_run_is_followed_live_through_serve_until_it_is_cancelled(hyvve: Runni
         async with redis.asyncio.Redis.from_url(directory.redis_url) as client:
 
             async def subscribed(count: int) -> None:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while (await client.pubsub_numsub(channel_of(run.run_id)))[0][1] != count:
                         await asyncio.sleep(0.05)
 
@@ -293,9 +293,9 @@ def test_a_part_that_does_not_answer_is_said_with_an_exit_code_of_its_own(hyvve:
 
 def test_a_killed_supervisor_is_told_and_down_ends_what_it_left(hyvve: Running) -> None:
     os.kill(hyvve.status()[1]["pid"], signal.SIGKILL)
-    time.sleep(0.5)
+    eventually(lambda: hyvve.status()[1]["phase"] == "broken", timeout_s=30)
     code, document = hyvve.status()
-    assert (code, document["phase"]) == (3, "broken")
+    assert code == 3
     assert any("PostgreSQL" in name for name in document["leftovers"])
     done = hyvve.command("down")
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +20,7 @@ from cluster.locks import HeldLock, is_held
 from cluster.screen import LiveStatus
 from cluster.settings import Settings
 from cluster.state import State
-from cluster.watch import Watch
+from cluster.watch import ANEW_AFTER_S, SAID_AFTER_S, Watch
 
 
 class Api:
@@ -53,19 +52,34 @@ def api() -> Iterator[Api]:
     api.server.server_close()
 
 
-def watch(ray_address: str, api: Api) -> Watch:
-    """With tenths of a second, so that the tests need not wait for minutes."""
-    url = f"http://{api.address}"
-    return Watch(ray_address=ray_address, own=False, api_url=url, said_after_s=0.1, anew_after_s=0.4)
+class Clock:
+    """Stands still until it is told otherwise, so that the tests need not wait for minutes."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def watch(ray_address: str, api: Api, clock: Clock) -> Watch:
+    return Watch(ray_address=ray_address, own=False, api_url=f"http://{api.address}", clock=clock)
 
 
 @pytest.mark.parametrize("status", [0, 503])
-def test_a_silent_api_is_said_then_begun_anew_and_one_that_returns_is_neither(api: Api, status: int) -> None:
-    looked = watch(api.address, api)
+def test_a_silent_api_is_said_then_begun_anew_and_one_that_returns_is_neither(
+    api: Api, clock: Clock, status: int
+) -> None:
+    looked = watch(api.address, api, clock)
     assert looked.look().troubles == {}
     api.status = status
     assert looked.look().troubles == {}  # Serve replaces a replica in a moment
-    time.sleep(0.15)
+    clock.now += SAID_AFTER_S
     found = looked.look()
     assert "has not answered" in found.troubles["API"]
     assert found.anew is None
@@ -73,15 +87,15 @@ def test_a_silent_api_is_said_then_begun_anew_and_one_that_returns_is_neither(ap
     assert looked.look().troubles == {}
     api.status = status
     looked.look()
-    time.sleep(0.45)
+    clock.now += ANEW_AFTER_S
     assert "API" in (looked.look().anew or "")
 
 
-def test_a_joined_ray_that_is_away_is_waited_for(api: Api) -> None:
-    looked = watch("127.0.0.1:1", api)
+def test_a_joined_ray_that_is_away_is_waited_for(api: Api, clock: Clock) -> None:
+    looked = watch("127.0.0.1:1", api, clock)
     api.status = 0
     looked.look()
-    time.sleep(0.45)
+    clock.now += ANEW_AFTER_S
     found = looked.look()
     assert set(found.troubles) == {"Ray", "API"}
     assert found.anew is None
@@ -109,7 +123,7 @@ def test_a_lock_is_held_over_the_change_of_programs_and_no_longer(tmp_path: Path
     process.stdin.flush()
     assert process.stdout.readline() == "released\n"
     assert HeldLock(path).acquire()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def state(**changes: object) -> State:

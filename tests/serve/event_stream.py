@@ -28,7 +28,7 @@ async def listening(app: FastAPI) -> AsyncIterator[str]:
     """The address of the app; what is still open at the end is cut."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=0))
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.started:
             await asyncio.sleep(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -45,7 +45,7 @@ class Stream:
         self.retry: str | None = None
         self._lines = response.aiter_lines()
 
-    async def next(self, timeout_s: float = 10.0) -> Sent | None:
+    async def next(self, timeout_s: float = 30.0) -> Sent | None:
         """The next event; `None` where the stream has ended."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(timeout_s):
@@ -63,7 +63,7 @@ class Stream:
                         self.retry = value
         return None
 
-    async def until(self, *types: str, timeout_s: float = 15.0) -> list[Sent]:
+    async def until(self, *types: str, timeout_s: float = 45.0) -> list[Sent]:
         """Events up to the first of these types, or to the stream's end."""
         found: list[Sent] = []
         while (sent := await self.next(timeout_s)) is not None:
@@ -76,7 +76,7 @@ class Stream:
 @asynccontextmanager
 async def stream(url: str, path: str, **headers: str) -> AsyncIterator[Stream]:
     async with (
-        httpx.AsyncClient(base_url=url, timeout=30, headers={"Accept": "text/event-stream"}) as client,
+        httpx.AsyncClient(base_url=url, timeout=60, headers={"Accept": "text/event-stream"}) as client,
         client.stream(
             "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
         ) as response,

@@ -37,7 +37,7 @@ async def test_a_batch_from_start_to_end(
     async with database.begin() as session:
         epoch = await verifications.take_over(session, batch_id)
         assert epoch is not None
-        await session.execute(text("UPDATE verification_batches SET started_at = now() - interval '10 s'"))
+        await session.execute(text("UPDATE verification_batches SET started_at = now() - interval '100 s'"))
         rows = [
             ResultRow(
                 campaign_id=uuid.UUID(campaign["campaign_id"]), contributor=row["contributor"],
@@ -53,8 +53,8 @@ async def test_a_batch_from_start_to_end(
     assert running["state"] == "running"
     assert running["verdicts"] == {"ACCEPT": 1, "REJECT": 1, "REVIEW": 0, "ERROR": 1}
     assert running["errors"] == {"unreadable": 1}
-    assert 0.25 < running["throughput_per_s"] <= 0.3
-    assert 3 < running["estimated_seconds_left"] < 4.5
+    assert running["throughput_per_s"] == 0.03
+    assert 33 <= running["estimated_seconds_left"] < 41
 
     page = await client.get(f"{url}/results", params={"limit": 2})
     assert [row["decision"] for row in page.json()] == ["ACCEPT", "REJECT"]

@@ -65,21 +65,35 @@ async def test_a_read_that_begins_after_a_commit_never_answers_less(
         assert (await client.get(f"/campaigns/{onchain_id}")).json()["current_contributions"] == 250
 
 
+class Line:
+    """Answers on their way: each passes while `clear` is set; `busy` says that one has come since it was reset."""
+
+    def __init__(self) -> None:
+        self.busy, self.clear = asyncio.Event(), asyncio.Event()
+        self.clear.set()
+
+
 @asynccontextmanager
-async def slow_answers(database_url: str, delay_s: float) -> AsyncIterator[str]:
-    """The same database behind a network that brings each answer late."""
+async def behind(line: Line, database_url: str) -> AsyncIterator[str]:
+    """The same database behind a network that can hold its answers."""
     url = make_url(database_url)
     socket = f"{url.query['host']}/.s.PGSQL.{url.port or 5432}"
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            await asyncio.sleep(delay_s)
+            writer.write(data)
+        writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            line.busy.set()
+            await line.clear.wait()
             writer.write(data)
         writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_unix_connection(socket)
-        await asyncio.gather(carry(reader, server_writer, 0), carry(server_reader, writer, delay_s))
+        await asyncio.gather(ask(reader, server_writer), answer(server_reader, writer))
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -92,17 +106,22 @@ async def test_a_query_that_is_under_way_answers_nobody_who_came_later(
     client: httpx.AsyncClient, database: Database, database_url: str
 ) -> None:
     await create(client)
-    async with slow_answers(database_url, 0.1) as url:
-        poll = CampaignPoll(url, cache_size=2, timeout_s=5)
+    line = Line()
+    async with behind(line, database_url) as url:
+        poll = CampaignPoll(url, cache_size=2, timeout_s=30)
         await poll.get(CAMPAIGN)
         for number in range(3):
+            line.busy.clear()
+            line.clear.clear()
             early = asyncio.create_task(poll.get(CAMPAIGN))
-            await asyncio.sleep(0.05)  # its query has run; the answer is on its way
+            await asyncio.wait_for(line.busy.wait(), 30)  # its query has run; the answer is on its way
             async with database.begin() as session:
                 await session.execute(text("UPDATE campaigns SET title = :title"), {"title": f"new {number}"})
-            late = await poll.get(CAMPAIGN)
-            assert b"new %d" % number in late.before.body, "stale"
-            assert b"new %d" % number not in (await early).before.body, "the test is too slow to tell"
+            late = asyncio.create_task(poll.get(CAMPAIGN))
+            await asyncio.sleep(0)  # it has asked
+            line.clear.set()
+            assert b"new %d" % number in (await late).before.body, "stale"
+            assert b"new %d" % number not in (await early).before.body
         await poll.close()
 
 
@@ -140,10 +159,11 @@ async def test_every_kind_of_write_shows_at_once(client: httpx.AsyncClient, data
 
 
 async def test_a_campaign_expires_without_a_write(client: httpx.AsyncClient) -> None:
-    await create(client, expiration=int(time.time()) + 2)
+    expiration = int(time.time()) + 4
+    await create(client, expiration=expiration)
     open_ = await client.get(f"/campaigns/{CAMPAIGN}")
     assert open_.json()["is_active"] is True
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(expiration - time.time() + 0.1)
     closed = await client.get(f"/campaigns/{CAMPAIGN}", headers={"If-None-Match": open_.headers["etag"]})
     assert closed.status_code == 200
     assert closed.json()["is_active"] is False
@@ -167,7 +187,7 @@ async def test_unchanged_is_304_and_head_has_no_body(client: httpx.AsyncClient, 
 
 @pytest.fixture
 def poll(database_url: str) -> CampaignPoll:
-    return CampaignPoll(database_url, cache_size=2, timeout_s=2)
+    return CampaignPoll(database_url, cache_size=2, timeout_s=20)
 
 
 async def test_requests_of_one_moment_share_a_query(

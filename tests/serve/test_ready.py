@@ -48,13 +48,13 @@ async def asked(
 async def test_a_cluster_that_drives_no_batches_is_named(
     database: Database, storage_settings: StorageSettings, kind: type[LengthVerification]
 ) -> None:
-    status, checks = await asked(database, storage_settings, kind(database), dependency_timeout_s=0.3)
+    status, checks = await asked(database, storage_settings, kind(database), dependency_timeout_s=1.5)
     assert status == 503
     assert {name: check["status"] for name, check in checks.items()} == {
         "postgresql": "ok", "redis": "ok", "blob_store": "ok", "cluster": "down",
     }  # fmt: skip
     assert "batch runner does not answer" in checks["cluster"]["message"]
-    assert checks["cluster"]["milliseconds"] < 2000
+    assert checks["cluster"]["milliseconds"] < 20_000
 
 
 @pytest.mark.parametrize("status", [200, 404, 503])
@@ -97,7 +97,7 @@ async def test_the_runner_on_a_cluster_is_asked_started_and_never_ended(
         await other.ready()
     assert await runner.has.remote(setup), "being asked for, it was replaced"
     await asyncio.to_thread(stop_actors, setup)
-    for _ in range(20):  # it starts one; the first question may not wait for that
+    for _ in range(60):  # it starts one; the first question may not wait for that
         try:
             await service.ready()
         except ClusterUnavailableError:

@@ -57,7 +57,7 @@ async def subscribers(redis_url: str, run_id: str) -> int:
     return int(count)
 
 
-async def subscribed(redis_url: str, run_id: str, count: int, timeout_s: float = 10) -> None:
+async def subscribed(redis_url: str, run_id: str, count: int, timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
         while await subscribers(redis_url, run_id) != count:
             await asyncio.sleep(0.02)
@@ -102,9 +102,12 @@ async def test_a_quiet_stream_is_kept_alive_by_comments(url: str, engine: Engine
     run_id = await start(engine, "asking")
     async with stream(url, f"/runs/{run_id}/events", **WALLET) as events:
         await events.until("run.waiting")
-        with pytest.raises(TimeoutError):
-            await events.next(timeout_s=4.5 * HEARTBEAT_S)
-        assert events.comments >= 3
+        reading = asyncio.create_task(events.next(timeout_s=60))
+        async with asyncio.timeout(30):
+            while events.comments < 3:
+                await asyncio.sleep(0.05)
+        assert not reading.done()
+        reading.cancel()
 
 
 async def test_a_client_that_goes_away_frees_its_subscription(url: str, engine: Engine, redis_url: str) -> None:
@@ -124,11 +127,12 @@ async def test_live_tokens_are_shown_without_a_number(url: str, engine: Engine, 
         async with redis.asyncio.Redis.from_url(redis_url) as client:
             message = b'[{"seq":null,"type":"llm.token","step":"s","at":"2026-11-21T00:00:00+00:00","data":{"t":"hi"}}]'
             await client.publish(channel_of(run_id), message)
-        shown = (await events.until("llm.token"))[-1]
+        meanwhile = await events.until("llm.token")
+        shown = meanwhile[-1]
         assert (shown.id, shown.type, shown.data["data"]) == (None, "llm.token", {"t": "hi"})
         gate("g").set()
         rest = await events.until("run.completed")
-    numbers = [int(each.id) for each in begun + rest if each.id is not None]
+    numbers = [int(each.id) for each in begun + meanwhile + rest if each.id is not None]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
@@ -184,7 +188,7 @@ async def test_a_database_that_is_away_for_a_while_ends_no_stream(
             gate("g").set()
             reading = asyncio.create_task(events.until("run.completed", timeout_s=60))
             before = events.comments
-            async with asyncio.timeout(20):  # it lives, although nothing can be written or read
+            async with asyncio.timeout(60):  # it lives, although nothing can be written or read
                 while events.comments < before + 10:
                     await asyncio.sleep(0.05)
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())

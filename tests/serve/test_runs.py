@@ -45,7 +45,7 @@ async def status(client: httpx.AsyncClient, run_id: str) -> str:
 
 
 async def becomes(client: httpx.AsyncClient, run_id: str, *wanted: str) -> dict[str, Any]:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (found := (await client.get(f"/runs/{run_id}", headers=OWNER)).json())["status"] not in wanted:
             await asyncio.sleep(0.02)
     return dict(found)

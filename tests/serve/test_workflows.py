@@ -519,7 +519,7 @@ async def test_a_response_sends_the_agent_back_and_the_reviewers_its_policy_name
     outcome = (await run(client, workflow)).json()
 
     async def asked(than: str | None = None) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = await client.get(f"/teams/reviews?run_id={outcome['run_id']}", headers=OWNER)
                 if found.json() and found.json()[0]["review_id"] != than:
@@ -618,7 +618,7 @@ async def test_tokens_are_seen_while_an_agent_writes(
     llm.script.append(completion("one two three four", delay_s=0.5))
     begun = (await run(client, workflow, headers={"Prefer": "respond-async"})).json()
     shown: list[str] = []
-    async with asyncio.timeout(15), aclosing(engine.runs.follower.follow(UUID(begun["run_id"]), 0)) as events:
+    async with asyncio.timeout(60), aclosing(engine.runs.follower.follow(UUID(begun["run_id"]), 0)) as events:
         async for event in events:
             if event.type == "step.streamed":
                 assert (event.seq, event.data["type"], event.data["node"]) == (None, "token", "a")

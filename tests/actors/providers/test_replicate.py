@@ -234,7 +234,7 @@ class TestReplicate(AIProviderSpec):
         assert told is not None
         assert (told.id, told.status) == (job.id, "succeeded")
         wake.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert isinstance(await finishing, ProviderResponse)
 
     async def test_a_prediction_whose_creator_was_cancelled_in_mid_flight_does_not_run_on(

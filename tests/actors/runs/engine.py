@@ -341,7 +341,7 @@ class Engine:
         """One more host, which drives when this returns."""
         host = RunHost(self.setup, shards, name=name)
         self.hosts.append(host)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await host.driving.wait()
         return host
 
@@ -349,17 +349,17 @@ class Engine:
         self.hosts.remove(host)
         await host.close()
 
-    async def ended(self, run_id: UUID, timeout_s: float = 20.0) -> Run:
+    async def ended(self, run_id: UUID, timeout_s: float = 60.0) -> Run:
         run = await self.runs.wait(run_id, timeout_s)
         assert run.status in ("completed", "failed", "cancelled"), (run.status, run.step, run.error)
         return run
 
-    async def waiting(self, run_id: UUID, timeout_s: float = 20.0) -> Run:
+    async def waiting(self, run_id: UUID, timeout_s: float = 60.0) -> Run:
         run = await self.runs.wait(run_id, timeout_s)
         assert run.status == "waiting", (run.status, run.step, run.error)
         return run
 
-    async def ended_not_waiting(self, run_id: UUID, timeout_s: float = 10.0) -> Run:
+    async def ended_not_waiting(self, run_id: UUID, timeout_s: float = 60.0) -> Run:
         """As `ended`, of a run that still waits."""
         async with asyncio.timeout(timeout_s):
             while (run := await self.runs.get(run_id)).status == "waiting":
@@ -400,7 +400,7 @@ async def opened(setup: RunSetup) -> AsyncIterator[Engine]:
         await database.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Return when the condition holds, which this process makes it do."""
     async with asyncio.timeout(timeout_s):
         while not condition():

@@ -38,7 +38,7 @@ async def test_a_step_that_is_tried_again_does_its_effect_once_and_keeps_the_las
 async def test_an_effect_whose_host_died_before_the_steps_end_is_not_repeated(engine: Engine) -> None:
     host = await engine.host()
     run = await engine.runs.start("effectful", {"gate": "g"}, {"trail": []})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "paid" not in [event.type for event in await engine.runs.events(run.run_id)]:
             await asyncio.sleep(0.01)
     await engine.stop(host)

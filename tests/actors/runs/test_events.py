@@ -23,8 +23,14 @@ from tests.actors.runs import engine as engines
 from tests.actors.runs.engine import Engine
 
 
+async def subscribed(redis_url: str, run_id: UUID) -> None:
+    async with redis.asyncio.Redis.from_url(redis_url) as client, asyncio.timeout(60):
+        while not (await client.pubsub_numsub(channel_of(run_id)))[0][1]:
+            await asyncio.sleep(0.02)
+
+
 async def followed(engine: Engine, run_id: UUID, after: int = 0) -> list[FollowedEvent]:
-    async with asyncio.timeout(20), aclosing(engine.runs.follower.follow(run_id, after)) as events:
+    async with asyncio.timeout(60), aclosing(engine.runs.follower.follow(run_id, after)) as events:
         return [event async for event in events]
 
 
@@ -53,11 +59,11 @@ async def test_followers_of_any_time_see_the_same_events(engine: Engine) -> None
         await followed(engine, new_id())
 
 
-async def test_what_is_streamed_is_shown_and_not_kept(engine: Engine) -> None:
+async def test_what_is_streamed_is_shown_and_not_kept(engine: Engine, redis_url: str) -> None:
     await engine.host()
     run = await engine.runs.start("streaming", {"gate": "g"}, {"trail": []})
     following = asyncio.create_task(followed(engine, run.run_id))
-    await asyncio.sleep(0.3)
+    await subscribed(redis_url, run.run_id)
     engines.gate("g").set()
     seen = await following
     assert [event.data["token"] for event in seen if event.seq is None] == ["a", "b", "c"]
@@ -75,7 +81,7 @@ async def test_a_step_may_stream_what_json_cannot_say(engine: Engine, redis_url:
     run_id = new_id()
     publisher = EventPublisher(redis_url)
     said: list[Any] = ["\ud800", {1: {("a", "b"): "\ud83d\ude00"}}, 2**70, nested(5_000), "the end"]
-    async with redis.asyncio.Redis.from_url(redis_url) as client, client.pubsub() as feed, asyncio.timeout(10):
+    async with redis.asyncio.Redis.from_url(redis_url) as client, client.pubsub() as feed, asyncio.timeout(60):
         await feed.subscribe(channel_of(run_id))
         for each in said:
             publisher.publish(run_id, [live_event("step.streamed", "talk", {"token": each})])
@@ -120,7 +126,7 @@ async def test_a_lost_message_is_read_from_the_table(engine: Engine, redis_url: 
     run = await engine.runs.start("gated", {"gate": "g"}, {"trail": []})
     await engines.until(lambda: "wait" in engines.done)
     following = asyncio.create_task(followed(engine, run.run_id))
-    await asyncio.sleep(0.2)
+    await subscribed(redis_url, run.run_id)
     # As if those before it had been lost, and once more.
     client = redis.asyncio.Redis.from_url(redis_url)
     message = '[{"seq": 99, "type": "later", "step": null, "at": "2026-01-01T00:00:00+00:00", "data": {}}]'

@@ -35,7 +35,7 @@ async def test_a_process_follows_many_runs_over_one_connection_and_leaves_each_w
                 return
 
     publisher = EventPublisher(redis_url)
-    async with redis.asyncio.Redis.from_url(redis_url) as client, asyncio.timeout(30):
+    async with redis.asyncio.Redis.from_url(redis_url) as client, asyncio.timeout(60):
         first = [asyncio.create_task(follow(run_id)) for run_id in run_ids]
         second = asyncio.create_task(follow(run_ids[0]))
         while await listeners(client, run_ids) < COUNT:
@@ -70,5 +70,5 @@ async def test_a_run_whose_events_are_gone_by_their_age_is_followed_to_its_end(e
     await engine.ended(run_id)
     async with engine.database.begin() as session:
         await run_events.forget(session, [run_id])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [event async for event in engine.runs.follower.follow(run_id)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -94,7 +95,7 @@ async def test_a_step_past_its_limit_is_stopped_and_its_own_timeouts_are_its_own
     with pytest.raises(StepTimeoutError):
         await durable(slow, retry=RetryPolicy(attempts=2, base_s=0.001), timeout_s=0.05)({})
     assert stopped.is_set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
     async def timed_out(_: object) -> None:
         raise TimeoutError("of a library")
@@ -104,14 +105,14 @@ async def test_a_step_past_its_limit_is_stopped_and_its_own_timeouts_are_its_own
 
 
 async def test_a_plain_function_runs_beside_the_loop() -> None:
+    go = threading.Event()
+
     def slow(_: object) -> str:
-        time.sleep(0.2)
+        assert go.wait(30), "the loop stood still"
         return "done"
 
-    ticks = 0
     running = asyncio.ensure_future(durable(slow)({}))
-    while not running.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert running.result() == "done"
-    assert ticks > 5
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    go.set()
+    assert await running == "done"

@@ -43,7 +43,7 @@ async def fail_always(work: Work) -> dict[str, Any]:
 
 
 async def doze(work: Work) -> dict[str, Any]:
-    await asyncio.sleep(3)
+    await asyncio.sleep(4)
     return await note(work)
 
 
@@ -93,7 +93,7 @@ async def fired(database: Database, name: str) -> Sequence[Firing]:
 
 
 async def eventually(
-    database: Database, name: str, condition: Callable[[Sequence[Firing]], object], *, timeout_s: float = 20
+    database: Database, name: str, condition: Callable[[Sequence[Firing]], object], *, timeout_s: float = 60
 ) -> Sequence[Firing]:
     """The schedule's firings, as soon as they are as they should be."""
     found: Sequence[Firing] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from storage import firings, schedules
 from storage.clock import now
 from storage.engine import Database
 from storage.errors import NotFoundError
+from storage.firings import Firing
 from storage.settings import StorageSettings
 from tests.actors.schedules.periodic import (
     by_hand,
@@ -45,12 +47,12 @@ async def storage(database: Database, database_url: str, tmp_path: Path) -> Stor
 async def test_six_schedulers_fire_each_due_time_once_and_one_after_the_other(
     database: Database, storage: StorageSettings
 ) -> None:
-    """A hundred missed due times caught up, and new ones each second meanwhile, by six schedulers at once."""
+    """Forty missed due times caught up, and new ones each second meanwhile, by six schedulers at once."""
     periodic = noting(Rule(every_s=1), "catch_up")
-    await known(database, *periodic, due_ago=timedelta(seconds=100))
+    await known(database, *periodic, due_ago=timedelta(seconds=40))
     async with running(*[setup(storage, *periodic)] * 6):
         rows = await eventually(
-            database, "note", lambda found: len([each for each in found if each.state == "completed"]) >= 103
+            database, "note", lambda found: len([each for each in found if each.state == "completed"]) >= 43
         )
     ended = sorted((each for each in rows if each.state == "completed"), key=lambda each: each.due_at)
     dues = [each.due_at for each in ended]
@@ -99,7 +101,7 @@ async def test_a_lease_that_is_renewed_keeps_others_away(database: Database, sto
     slow = Periodic(name="job", task=doze, rule=Rule(every_s=3600))
     await known(database, slow)
     await by_hand(database, "job")
-    async with running(*[setup(storage, slow, lease_s=1.0)] * 3):  # the work takes three leases
+    async with running(*[setup(storage, slow, lease_s=2.0)] * 3):  # the work takes two leases
         (row,) = await eventually(database, "job", lambda found: found[0].state == "completed")
     assert (row.attempt, len(await done(database))) == (1, 1)
 
@@ -109,11 +111,15 @@ async def test_due_times_that_come_while_the_work_is_still_busy_do_not_pile_up(
 ) -> None:
     busy = Periodic(name="busy", task=hang, rule=Rule(every_s=1))
     await known(database, busy)
+
+    def since(found: Sequence[Firing]) -> list[str]:
+        """The states from the one that runs; what was due before a slow machine had its scheduler up is skipped too."""
+        states = [each.state for each in sorted(found, key=lambda each: each.due_at)]
+        return states[states.index("running") :] if "running" in states else []
+
     async with running(setup(storage, busy)):
-        rows = await eventually(
-            database, "busy", lambda found: sum(each.state == "skipped" for each in found) >= 2, timeout_s=10
-        )
-    states = [each.state for each in sorted(rows, key=lambda each: each.due_at)]
+        rows = await eventually(database, "busy", lambda found: since(found).count("skipped") >= 2)
+    states = since(rows)
     assert states == ["running", *["skipped"] * (len(states) - 2), "pending"]
 
 
@@ -269,7 +275,7 @@ async def test_work_that_this_version_does_not_know_waits_for_one_that_does(
 
 
 async def by_hand_when_known(database: Database, name: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await by_hand(database, name)

@@ -78,7 +78,7 @@ async def test_a_campaign_that_somebody_writes_to_is_left_to_the_next_firing(
     busy, free = await make_campaigns(database, 2, expiration=PAST)
     async with database.begin() as session:
         await session.execute(text("SELECT 1 FROM campaigns WHERE campaign_id = :id FOR UPDATE"), {"id": busy})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await do(mark_expired_campaigns_inactive, database, storage) == {"campaigns": 1}
     assert await activity_kinds(database, busy) == []
     assert len(await activity_kinds(database, free)) == 1

@@ -100,7 +100,7 @@ async def test_a_batch_has_one_runner_at_a_time(
 async def test_a_runner_that_was_taken_over_writes_nothing_more(
     database: Database, storage_settings: StorageSettings, make: Make
 ) -> None:
-    population = await populate(database, storage_settings, distinct(24, asking="wait 0.4 mark 90"))
+    population = await populate(database, storage_settings, distinct(24, asking="wait 1.0 mark 90"))
     batch_id = await open_batch(database, population.campaign_id)
     service = await make()
     driving = asyncio.create_task(service.drive(batch_id))
@@ -136,7 +136,7 @@ async def test_a_finished_batch_takes_no_late_row(
     async with database.begin() as session:
         await verifications.request_cancel(session, batch_id)
         campaign = await campaigns.get(session, population.campaign_id)
-    async with asyncio.timeout(3.0):
+    async with asyncio.timeout(20):
         assert await driving == "cancelled"
     submission = Submission(contribution_id=population.contribution_ids[0], seq=1, contributor="0x", data_url="")
     with pytest.raises(CutOffError):

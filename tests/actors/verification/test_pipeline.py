@@ -28,7 +28,7 @@ def storage_settings(database_url: str, redis_url: str, tmp_path: Path) -> Stora
 async def verification(storage_settings: StorageSettings, tmp_path: Path) -> AsyncIterator[InProcessVerification]:
     settings = VerificationSettings(
         scorer=ScorerSettings(kind="openai", model=str(tmp_path / "journal")),
-        fanout=FanoutSettings(item_timeout_s=3.0, chunk_size=8),
+        fanout=FanoutSettings(item_timeout_s=6.0, chunk_size=8),
     )
     service = InProcessVerification(Setup(storage=storage_settings, verification=settings, open_scorer=ScriptedScorer))
     yield service
@@ -86,7 +86,7 @@ async def test_a_model_that_computes_here_is_given_the_chunk_and_then_the_blame(
 ) -> None:
     settings = VerificationSettings(
         scorer=ScorerSettings(kind="local", model=str(tmp_path / "journal")),
-        fanout=FanoutSettings(chunk_size=8, item_timeout_s=3.0),
+        fanout=FanoutSettings(chunk_size=8, item_timeout_s=20.0),
     )
     service = InProcessVerification(Setup(storage=storage_settings, verification=settings, open_scorer=ScriptedScorer))
     texts = [*distinct(5), b"a story that will crash"]

@@ -74,7 +74,7 @@ async def test_a_rate_limit_is_waited_out_as_long_as_google_says(stub: GeminiStu
     stub.script.append(error(429, retry_delay="0.4s"))
     began = time.monotonic()
     assert scored(await one(stub)).usage["calls"] == 2
-    assert 0.4 <= time.monotonic() - began < 3.0
+    assert 0.4 <= time.monotonic() - began < 20.0
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ async def test_without_vision_an_image_is_left_to_a_person_and_nothing_is_asked(
 
 
 async def test_a_provider_that_says_wait_is_waited_for(stub: OpenAIStub) -> None:
-    stub.script.append(error(429, "slow down", retry_after="6", retry_after_ms="400"))
+    stub.script.append(error(429, "slow down", retry_after="30", retry_after_ms="400"))
     began = time.monotonic()
     assert scored(await one(stub)).usage["calls"] == 2
-    assert 0.4 <= time.monotonic() - began < 5  # the finer header counts
+    assert 0.4 <= time.monotonic() - began < 25  # the finer header counts
 
 
 async def test_being_told_to_slow_down_often_fails_no_content(stub: OpenAIStub) -> None:
@@ -279,7 +279,7 @@ async def test_no_more_calls_run_at_once_than_set(stub: OpenAIStub) -> None:
 
 
 async def test_cancelling_a_batch_frees_its_slots_for_the_next(stub: OpenAIStub) -> None:
-    stub.answer = lambda _: judgement(delay_s=5)
+    stub.answer = lambda _: judgement(delay_s=60)
     scorer = against(stub, concurrency=4)
     batch = asyncio.create_task(scorer.score_many(BRIEF, [text(str(n)) for n in range(20)]))
     await asyncio.sleep(0.1)
@@ -287,7 +287,7 @@ async def test_cancelling_a_batch_frees_its_slots_for_the_next(stub: OpenAIStub)
     with pytest.raises(asyncio.CancelledError):
         await batch
     stub.answer = lambda _: judgement()
-    outcomes = await asyncio.wait_for(scorer.score_many(BRIEF, [text(str(n)) for n in range(20)]), 5)
+    outcomes = await asyncio.wait_for(scorer.score_many(BRIEF, [text(str(n)) for n in range(20)]), 30)
     await scorer.close()
     assert {scored(outcome).total for outcome in outcomes} == {80.0}
 

@@ -52,7 +52,7 @@ def slots_taken(redis_url: str) -> int:
     return sum(int(row.split(b":")[1]) for row in rows)
 
 
-async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not come true in time"
@@ -77,7 +77,7 @@ async def test_workers_together_never_exceed_the_concurrency_and_all_get_on(redi
             await asyncio.gather(*(provider.call(workers[at]) for _ in range(8)))
         done[at] = len(provider.began)
 
-    await asyncio.wait_for(asyncio.gather(*(work(at) for at in range(4))), 20)
+    await asyncio.wait_for(asyncio.gather(*(work(at) for at in range(4))), 60)
     await asyncio.gather(*(pacer.close() for pacer in workers))
     assert len(provider.began) == 96
     assert provider.peak == 6  # used in full, and no more
@@ -115,9 +115,8 @@ async def test_a_newcomer_gets_a_share_although_another_holds_every_slot(redis_u
     batch, online = worker(limits, redis_url), worker(limits, redis_url)
     running = asyncio.gather(*(provider.call(batch) for _ in range(800)))
     await until(lambda: provider.busy == 8)
-    began = time.monotonic()
     await provider.call(online)
-    assert time.monotonic() - began < 2.0
+    assert len(provider.began) < 400, "half of the batch went first"
     assert not running.done()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -134,7 +133,7 @@ from storage.cache import Cache
 
 async def hold():
     limits = Limits(3)
-    pacer = Pacer(limits, RedisLedger(limits, Cache({redis_url!r}), "p", lease_s=1.0))
+    pacer = Pacer(limits, RedisLedger(limits, Cache({redis_url!r}), "p", lease_s=2.0))
     async def call():
         async with pacer.slot():
             await asyncio.sleep(60)
@@ -143,8 +142,8 @@ asyncio.run(hold())
 """
     process = subprocess.Popen([sys.executable, "-c", script], cwd=Path.cwd())
     try:
-        await until(lambda: slots_taken(redis_url) == 3, 20)
-        await asyncio.sleep(1.5)  # longer than the lease: it renews
+        await until(lambda: slots_taken(redis_url) == 3)
+        await asyncio.sleep(2.5)  # longer than the lease: it renews
         limits, provider = Limits(3), Provider()
         pacer = worker(limits, redis_url)
         call = asyncio.create_task(provider.call(pacer))
@@ -153,7 +152,7 @@ asyncio.run(hold())
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    await asyncio.wait_for(call, 5)
+    await asyncio.wait_for(call, 30)
     await pacer.close()
 
 
@@ -185,30 +184,30 @@ async def test_the_rate_holds_over_all_workers(redis_url: str, pacers: Callable[
     await asyncio.gather(*calls)
     took = time.monotonic() - began
     await asyncio.gather(*(pacer.close() for pacer in workers))
-    assert 59 / 50 <= took < 3 * 59 / 50
-    starts = sorted(provider.began)
-    in_a_half_second = max(sum(1 for other in starts if start <= other < start + 0.5) for start in starts)
-    assert in_a_half_second <= 25 + 15  # 25 are due; late wake-ups bunch some
+    # However late a busy machine wakes us: at no time have more begun than were due by then.
+    ahead = [began + number / 50 - start for number, start in enumerate(sorted(provider.began))]
+    assert max(ahead) < 0.02
+    assert took < 3 * 59 / 50
 
 
 async def test_a_slow_rate_lets_one_call_of_an_idle_provider_through_at_once(redis_url: str) -> None:
-    limits, provider = Limits(10, per_minute=60), Provider(0.0)
+    limits, provider = Limits(10, per_minute=30), Provider(0.0)
     pacer = worker(limits, redis_url)
     began = time.monotonic()
     await provider.call(pacer)
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 1.9
     await provider.call(pacer)
-    assert 0.9 < time.monotonic() - began < 2.0
+    assert 1.9 < time.monotonic() - began < 10.0
     await pacer.close()
 
 
 async def test_a_pause_that_one_worker_is_told_of_holds_all_back(redis_url: str) -> None:
     limits, provider = Limits(4), Provider()
     told, other = worker(limits, redis_url), worker(limits, redis_url)
-    await told.slow_down(0.6)
     began = time.monotonic()
+    await told.slow_down(0.6)
     await provider.call(other)
-    assert 0.5 < time.monotonic() - began < 2.0
+    assert 0.55 < time.monotonic() - began < 10.0
     await asyncio.gather(told.close(), other.close())
 
 
@@ -253,7 +252,7 @@ async def test_a_ledger_that_breaks_fails_the_calls_that_wait_instead_of_holding
     pacer = Pacer(limits, Broken(limits))
     for _ in range(2):  # and is asked again by the next
         with pytest.raises(RuntimeError, match="bug at 1"):
-            await asyncio.wait_for(provider.call(pacer), 2)
+            await asyncio.wait_for(provider.call(pacer), 30)
     await pacer.close()
 
 

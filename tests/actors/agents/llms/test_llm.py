@@ -255,7 +255,7 @@ async def test_a_slow_provider_is_given_up_in_time(far: Far) -> None:
     started = time.monotonic()
     with pytest.raises(LLMUnavailableError, match=r"within 0\.3 s"):
         await far.llm(timeout_s=0.3).ask(ASKED)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 async def test_a_stream_that_falls_silent_is_given_up_in_time(far: Far) -> None:
@@ -263,8 +263,8 @@ async def test_a_stream_that_falls_silent_is_given_up_in_time(far: Far) -> None:
     pieces: list[str] = []
     started = time.monotonic()
     with pytest.raises(LLMUnavailableError):
-        await far.llm(silence_s=0.4).ask(ASKED, on_token=pieces.append)
-    assert time.monotonic() - started < 5
+        await far.llm(silence_s=2.0).ask(ASKED, on_token=pieces.append)
+    assert time.monotonic() - started < 25
     assert pieces  # what had come was passed on
 
 
@@ -369,7 +369,7 @@ async def test_a_cancelled_question_ends_at_once(far: Far) -> None:
     far.stub.script.append(stalled(far))
     begun = asyncio.Event()
     task = asyncio.create_task(far.llm().ask(ASKED, on_token=lambda _: begun.set()))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), 25)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)

@@ -108,7 +108,7 @@ async def test_a_service_that_is_slow_or_gone_is_given_up(stub: SearchStub) -> N
     await stub.close()
     with pytest.raises(SearchError, match="could not be reached"):
         await searched(stub, "tavily")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 async def test_advertisements_and_what_is_no_web_address_are_left_out(stub: SearchStub) -> None:
