@@ -79,7 +79,7 @@ def web_url(text: str) -> URL:
     """An http or https URL whose host is a plain name or address, without credentials and fragment."""
     try:
         url = URL(text).with_fragment(None)
-        host, port = url.raw_host, url.port
+        host, port, _ = url.raw_host, url.port, url.host  # the last fails for a host that is no IDNA
     except ValueError as error:
         raise _bad(text, str(error)) from None
     if url.scheme not in {"http", "https"}:
@@ -88,12 +88,18 @@ def web_url(text: str) -> URL:
         raise _bad(text, "it has no host")
     if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
         raise AddressRefusedError("a URL with a user name or password in it is refused", subject=host, kind="userinfo")
+    if ":" not in host and not _is_name(host.removesuffix(".")):
+        raise _bad(text, "its host is no name: each part of one has from 1 to 63 characters, all together 253 at most")
     last = host.rstrip(".").rpartition(".")[2]
     if ":" not in host and _NUMERIC.fullmatch(last) and not _is_dotted(host):
         raise AddressRefusedError(
             f"the host {host!r} is an address in disguise, which is refused", subject=host, kind="numeric host"
         )
     return url
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= 253 and all(0 < len(label) <= 63 for label in host.split("."))
 
 
 def _is_dotted(host: str) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from serve.schemas.fields import CampaignKey, Name, Percent, Reputation, Token, Url
+from serve.schemas.fields import CampaignKey, Name, Percent, Reference, Reputation, Token, Url
 from storage.contributions import Contribution
 
 
@@ -20,7 +20,7 @@ class ContributionBody(BaseModel):
 
     campaign_id: CampaignKey
     contributor: Name
-    data_url: Url
+    data_url: Reference
     transaction_hash: Token
     onchain_contribution_id: Token = ""
     quality_score: Percent | None = None

@@ -18,7 +18,13 @@ I32_MAX = 2**31 - 1
 # NUL and its like end strings elsewhere; bidi controls make text read other than it is (Unicode TR 36). Tab, line
 # feed and carriage return are prose.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_SPACES = re.compile(r"[\t\r\n]")
+_SPACES = re.compile("[\t\r\n\x85\u2028\u2029]")
+# What shows nothing (Unicode's Default_Ignorable_Code_Point, and the braille blank). Prose needs some of it, for emoji
+# and for scripts that join their letters; in an id it makes two of what looks like one.
+_HIDDEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,\s]*\d[\d.,\s]*%?\s*")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -35,8 +41,14 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _visible(value: str) -> str:
+    if found := _HIDDEN.search(value):
+        raise PydanticCustomError("hidden_character", f"holds the invisible character U+{ord(found[0]):04X}")
+    return value
+
+
 def _not_blank(value: str) -> str:
-    if not value.strip():
+    if not _HIDDEN.sub("", value).strip():
         raise PydanticCustomError("blank", "must not be blank")
     return value
 
@@ -88,12 +100,22 @@ Prose = Annotated[
 ]
 # Clients once put scores here.
 Bullets = Annotated[Prose, AfterValidator(_prose)]
+# What people call something.
+Line = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=300),
+    AfterValidator(_clean),
+    AfterValidator(_one_line),
+    AfterValidator(_trimmed),
+    AfterValidator(_not_blank),
+]
 # A wallet, a hash, a chain's id: opaque, one line.
 Token = Annotated[
     str,
     StringConstraints(strict=True, max_length=300),
     AfterValidator(_clean),
     AfterValidator(_one_line),
+    AfterValidator(_visible),
     AfterValidator(_trimmed),
 ]
 Name = Annotated[Token, AfterValidator(_not_blank)]
@@ -102,8 +124,11 @@ Url = Annotated[
     StringConstraints(strict=True, max_length=2048),
     AfterValidator(_clean),
     AfterValidator(_one_line),
+    AfterValidator(_visible),
     AfterValidator(_trimmed),
 ]
+# Where a contribution lies.
+Reference = Annotated[Url, AfterValidator(_not_blank)]
 CampaignKey = Annotated[Name, AfterValidator(_addressable)]
 
 Amount = Annotated[int, BeforeValidator(_integral), Ge(0), Le(U64_MAX)]

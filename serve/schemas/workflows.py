@@ -13,7 +13,7 @@ from actors.agents.builtin import SYSTEM_WALLET
 from actors.agents.definition import Payload, Scratchpad
 from actors.agents.llms.catalogue import LLMInfo
 from actors.agents.workflow_runs import WorkflowOutcome
-from serve.schemas.fields import I64_MAX, Name, Prose
+from serve.schemas.fields import I64_MAX, Line, Name, Prose
 from storage.workflows import Workflow
 
 ThreadId = Annotated[Name, StringConstraints(max_length=200)]
@@ -22,7 +22,7 @@ ThreadId = Annotated[Name, StringConstraints(max_length=200)]
 class WorkflowDefinitionIn(BaseModel):
     """A workflow as its author sends it. Faults are named by their JSON path."""
 
-    name: Annotated[Name, StringConstraints(max_length=200)]
+    name: Annotated[Line, StringConstraints(max_length=200)]
     wallet_address: Name
     definition_payload: Payload
 

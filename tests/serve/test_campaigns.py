@@ -91,7 +91,8 @@ async def test_an_idempotency_key_replays_the_first_answer(client: httpx.AsyncCl
         ("required_quality_score", 101), ("title", "x" * 1_000_000), ("title", "a\x00b"), ("title", "a\u202eb"),
         ("title", " "), ("title", 5), ("description", "\u2066x"), ("quality_criteria", 80), ("quality_criteria", "80"),
         ("data_requirements", "99.5"), ("onchain_campaign_id", "all"), ("onchain_campaign_id", "a/b"),
-        ("creator_wallet_address", "0x\n1"), ("max_data_count", 2**63), ("description", "\ud800"),
+        ("creator_wallet_address", "0x\n1"), ("creator_wallet_address", "0x\u20281"), ("title", "\u200b \ufeff"),
+        ("onchain_campaign_id", "camp\u200baign"), ("metadata_uri", "\ufeff"), ("max_data_count", 2**63), ("description", "\ud800"),
     ],
 )  # fmt: skip
 async def test_a_wrong_field_is_named_by_its_path(client: httpx.AsyncClient, field: str, value: Any) -> None:

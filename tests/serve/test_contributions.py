@@ -134,7 +134,8 @@ async def test_one_key_sent_many_times_at_once_submits_once(client: httpx.AsyncC
 @pytest.mark.parametrize(
     ("field", "value"),
     [("quality_score", -1), ("quality_score", 101), ("quality_score", "97"), ("ai_verification_score", True),
-     ("reputation_score", -0.5), ("contributor", ""), ("contributor", "a\x00"), ("data_url", "x" * 3000),
+     ("reputation_score", -0.5), ("contributor", ""), ("contributor", "a\x00"), ("contributor", "0xa\u200b"),
+     ("data_url", ""), ("data_url", "x" * 3000),
      ("data_url", "https://a\u202eb"), ("blob_id", 5), ("campaign_id", None)],
 )  # fmt: skip
 async def test_a_wrong_field_is_named(client: httpx.AsyncClient, field: str, value: Any) -> None:

@@ -174,7 +174,9 @@ async def test_ipfs_without_a_gateway_says_what_to_set(open_fetcher: Any) -> Non
      "file:///etc/passwd", "javascript:alert(1)", "//example.com/x", "https://example.com:99999/", "a\x00b", "\\\\host\\x",
      "https://example.com/" + "a" * 3000, "../../etc/passwd", "ipfs://nonsense", "ipfs://Qmnope", "/ipfs/", "ipfs://",
      "ipfs://" + raw_cid(b"x") + "/../../api/v0/id", "ipfs://" + raw_cid(b"x") + "/%2e%2e/x", raw_cid(b"x")[:-3],
-     raw_cid(b"x").upper().replace("B", "b", 1), "https://example.com/\r\nHost: x", "0" * 63, "f" * 65],
+     raw_cid(b"x").upper().replace("B", "b", 1), "https://example.com/\r\nHost: x", "0" * 63, "f" * 65,
+     "https://" + "a" * 64 + ".example/x", "https://" + "a." * 150 + "example/x", "https://a..b/x", "https://.example/x",
+     "https://xn--/x", "https://xn--a/x"],
 )  # fmt: skip
 async def test_what_names_nothing_is_said_so(open_fetcher: Any, stub: WebStub, reference: str) -> None:
     with pytest.raises(BadReferenceError):

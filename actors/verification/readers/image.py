@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from actors.errors import ContentTooLargeError, UnreadableError
 from actors.verification.readers.image_hash import GRID, HASH_SIDE
@@ -56,6 +56,8 @@ def read_image(data: bytes, *, format_name: str, max_pixels: int) -> dict[str, A
             return _measure(shown, frames)
     except MemoryError:
         raise
+    except UnidentifiedImageError:  # its own words name an object of ours
+        raise UnreadableError(f"the {format_name} image is broken: its header cannot be read") from None
     except (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
             ArithmeticError, AssertionError, NotImplementedError, RuntimeError) as error:  # fmt: skip
         # Pillow's plugins trust the file in places: whatever they trip over, the file is at fault.

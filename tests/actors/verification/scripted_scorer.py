@@ -19,9 +19,8 @@ from storage.errors import HyvveError
 
 
 class ScriptedScorer:
-    """Gives the mark a text asks for ("mark 80"), after "wait 0.5" seconds, or once the file is there that "hold gate"
-    names. "kill" ends the process, "hang" never ends, "crash" raises, "refuse" is a provider's error, "curse" puts NULs
-    into its reasons. Each score given is a line in the file named by `settings.model`, beside which gates are.
+    """Gives the mark a text asks for ("mark 80"), after "wait 0.5" seconds. "kill" ends the process, "hang" never ends,
+    "crash" raises, "refuse" is a provider's error, "curse" puts NULs into its reasons. Each score given is a line in the file named by `settings.model`.
     """
 
     name = "scripted"
@@ -39,9 +38,6 @@ class ScriptedScorer:
         words = content.text
         if wait := re.search(r"wait ([\d.]+)", words):
             await asyncio.sleep(float(wait[1]))
-        if self._journal is not None and (hold := re.search(r"hold (\w+)", words)):
-            while not self._journal.with_name(hold[1]).exists():
-                await asyncio.sleep(0.05)
         if "kill" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in words:
