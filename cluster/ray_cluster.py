@@ -122,9 +122,7 @@ def start(settings: Settings) -> Node:
             _temp_dir=str(sessions),
         )
     except Exception as error:
-        raise RayError(
-            f"Ray could not be started ({_first_line(error)}); its logs are in {sessions}/session_latest/logs"
-        ) from error
+        raise cannot_start(error, sessions) from error
     return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
 
 
@@ -342,6 +340,18 @@ def _require_answer(address: str) -> None:
             "cluster runs (`ray status --address …`), or unset RAY_ADDRESS to start one here",
             subject="RAY_ADDRESS",
         ) from error
+
+
+def cannot_start(error: Exception, sessions: Path) -> RayError:
+    """What to say of a Ray of our own that did not come up; `sessions` is where it keeps its logs."""
+    logs = f"{sessions}/session_latest/logs"
+    if "timed out during startup" in str(error):
+        # Ray's own limits, 15 s for its agent and 30 s for the node, which nothing sets.
+        return RayError(
+            "Ray did not start within its limit of 30 s, as happens on a machine that is busy with other work: try "
+            f"again when it is less so; Ray's logs are in {logs}"
+        )
+    return RayError(f"Ray could not be started ({_first_line(error)}); its logs are in {logs}")
 
 
 def _cannot_join(address: str, error: Exception) -> RayError:

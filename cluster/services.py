@@ -84,7 +84,8 @@ def _start_postgres(settings: Settings, tell: Callable[[str, str], None]) -> Non
         ) from error
     if version < OLDEST_POSTGRES:
         raise ClusterError(
-            f"PostgreSQL at {where} is version {version}; Hyvve needs {OLDEST_POSTGRES} or newer",
+            f"PostgreSQL at {where} is version {version}; Hyvve needs {OLDEST_POSTGRES} or newer: upgrade it, or unset "
+            "SQLALCHEMY_DATABASE_URL to use the embedded one",
             subject="SQLALCHEMY_DATABASE_URL", found=version, needed=OLDEST_POSTGRES,
         )  # fmt: skip
     tell("PostgreSQL", f"{version} at {where}")
@@ -98,9 +99,11 @@ def _start_redis(settings: Settings, tell: Callable[[str, str], None]) -> None:
         return
     tell("Redis", "connecting")
     try:
+        # Protocol 2, for a server that is too old for 3 is to say which version it is.
         with Redis.from_url(
-            settings.storage.redis_url, socket_connect_timeout=_CONNECT_TIMEOUT_S, socket_timeout=_CONNECT_TIMEOUT_S
-        ) as client:
+            settings.storage.redis_url, protocol=2,
+            socket_connect_timeout=_CONNECT_TIMEOUT_S, socket_timeout=_CONNECT_TIMEOUT_S,
+        ) as client:  # fmt: skip
             version = str(client.info("server")["redis_version"])
     except AuthenticationError as error:
         raise ClusterError(
@@ -114,7 +117,8 @@ def _start_redis(settings: Settings, tell: Callable[[str, str], None]) -> None:
         ) from error
     if int(version.partition(".")[0]) < OLDEST_REDIS:
         raise ClusterError(
-            f"Redis at REDIS_URL is version {version}; Hyvve needs {OLDEST_REDIS} or newer",
+            f"Redis at REDIS_URL is version {version}; Hyvve needs {OLDEST_REDIS} or newer: upgrade it, or unset "
+            "REDIS_URL to use the embedded one",
             subject="REDIS_URL", found=version, needed=OLDEST_REDIS,
         )  # fmt: skip
     tell("Redis", f"{version} at REDIS_URL")

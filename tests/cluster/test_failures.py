@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from cluster import services
+from cluster import embedded, processes, services
 from cluster.errors import ClusterError
+from cluster.ray_cluster import cannot_start
 from cluster.settings import Settings
 from storage.errors import DatabaseUnavailableError, MigrationError
 from storage.migrations import schema
@@ -147,6 +151,77 @@ def test_a_database_that_does_not_exist_is_told(database_url: str, redis_url: st
 def test_an_unreachable_redis_is_told(database_url: str, free_port: int, data_dir: Path) -> None:
     with pytest.raises(ClusterError, match="REDIS_URL"):
         services.start(given(database_url, f"redis://127.0.0.1:{free_port}", data_dir), migrate=True)
+
+
+class OldPostgres(socketserver.BaseRequestHandler):
+    """Greets as a server of version 13 does (https://www.postgresql.org/docs/13/protocol-flow.html), and no more."""
+
+    def handle(self) -> None:
+        def message(kind: bytes, body: bytes) -> bytes:
+            return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+        while (size := int.from_bytes(self.request.recv(4), "big")) == 8:  # a wish for encryption
+            self.request.recv(4)
+            self.request.sendall(b"N")
+        self.request.recv(size - 4)
+        self.request.sendall(
+            message(b"R", bytes(4)) + message(b"S", b"server_version\x0013.4\x00")
+            + message(b"S", b"client_encoding\x00UTF8\x00") + message(b"Z", b"I")
+        )  # fmt: skip
+        self.request.recv(100)
+
+
+class OldRedis(socketserver.StreamRequestHandler):
+    """Agrees to everything but what version 6 brought, and says that it is version 5."""
+
+    def handle(self) -> None:
+        while head := self.rfile.readline():
+            words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2).strip() for _ in range(int(head[1:]))]
+            info = b"redis_version:5.0.7\r\n"
+            known = {b"HELLO": b"-ERR unknown command `HELLO`\r\n", b"INFO": b"$%d\r\n%b\r\n" % (len(info), info)}
+            self.wfile.write(known.get(words[0].upper(), b"+OK\r\n"))
+
+
+@contextlib.contextmanager
+def serving(handler: type[socketserver.BaseRequestHandler]) -> Iterator[int]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_postgresql_or_redis_that_is_too_old_is_told_with_the_version_it_takes(
+    database_url: str, redis_url: str, data_dir: Path
+) -> None:
+    with serving(OldPostgres) as port:
+        old = f"postgresql://me@127.0.0.1:{port}/hyvve"
+        with pytest.raises(ClusterError, match=r"is version 13; Hyvve needs 14 or newer: upgrade it") as caught:
+            services.start(given(old, redis_url, data_dir), migrate=True)
+        assert "SQLALCHEMY_DATABASE_URL" in str(caught.value)
+    with serving(OldRedis) as port, pytest.raises(ClusterError, match=r"version 5\.0\.7; Hyvve needs 6 .*REDIS_URL"):
+        services.start(given(database_url, f"redis://127.0.0.1:{port}/0", data_dir), migrate=True)
+
+
+def test_embedded_services_that_died_are_started_again_and_named(data_dir: Path) -> None:
+    settings = Settings.from_environment({"HYVVE_DATA_DIR": str(data_dir)})
+    services.start(settings, migrate=False)
+    assert services.revive(settings) == []
+    servers = [embedded.postgres(data_dir).process(), embedded.redis(data_dir).process()]
+    for process in servers:
+        assert process is not None
+        process.kill()
+    assert processes.wait_gone([each for each in servers if each], 20) == []
+    assert services.revive(settings) == ["PostgreSQL", "Redis"]
+    services.start(settings, migrate=False)
+
+
+def test_a_ray_that_is_too_slow_to_start_says_to_try_again(tmp_path: Path) -> None:
+    slow = Exception("The current node timed out during startup. This could happen because the GCS is overloaded.")
+    assert "busy with other work: try again" in str(cannot_start(slow, tmp_path))
+    other = str(cannot_start(OSError("no space left on device"), tmp_path))
+    assert "no space left on device" in other
+    assert f"{tmp_path}/session_latest/logs" in other
 
 
 def test_a_state_file_of_a_supervisor_long_gone_says_stopped(hyvve: Hyvve, data_dir: Path) -> None:
