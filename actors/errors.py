@@ -439,6 +439,12 @@ class ReviewTimedOutError(ReviewError):
     code = "review_timed_out"
 
 
+class CalibrationChangedError(ReviewError):
+    """What would be applied is not what is proposed now; `details["digest"]` names that, where there is one."""
+
+    code = "calibration_changed"
+
+
 class ReviewRuleError(ReviewError):
     """A review's policy names what there is not; `details["errors"]` lists it."""
 

@@ -9,6 +9,14 @@ def open_kinds(setup: RunSetup) -> Kinds:
     """The kinds, and what they hold open until the host ends."""
     # Whoever starts the hosts names this function, and should not load the models' clients for that.
     from actors.agents.kind import kind_of, open_workshop  # noqa: PLC0415
+    from actors.reviews import contribution  # noqa: PLC0415
+    from actors.verification.workplace import Setup, Workplace  # noqa: PLC0415
 
-    workshop, close = open_workshop(setup.storage, setup.actors)
-    return Kinds([kind_of(workshop)], close)
+    workshop, close_workshop = open_workshop(setup.storage, setup.actors)
+    reading = Workplace(Setup(storage=setup.storage, verification=setup.actors.verification))
+
+    async def close() -> None:
+        await close_workshop()
+        await reading.close()
+
+    return Kinds([kind_of(workshop), contribution.kind_of(reading)], close)

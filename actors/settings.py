@@ -79,6 +79,8 @@ class VerificationSettings(BaseModel):
     # The fairness adjustment never moves a score by more than this many points.
     fairness_bound: float = Field(default=1.0, ge=0, le=5)
     score_cache_ttl_s: int = 7 * 24 * 3600
+    # Whether each verdict REVIEW on a contribution waits for a person in the queue of reviews.
+    review_verdicts: bool = True
 
 
 class LLMProviderSettings(BaseModel):

@@ -65,7 +65,8 @@ async def take_in(
         stored = await _store_all(store, files, max_bytes, advance)
         await _submit(database, intake, start, files, stored)
     async with database.begin() as session:
-        batch = await verifications.open_batch(session, intake.campaign_id)
+        # Whoever verifies a folder reads its report; nobody waits at a queue for it.
+        batch = await verifications.open_batch(session, intake.campaign_id, asks_people=False)
         intake.batch_id = batch.batch_id
         activities.record(
             session, intake.campaign_id, "batch_started", CREATOR,

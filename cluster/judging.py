@@ -19,6 +19,7 @@ _PACE = (
     "actors.verification.scorer.timeout_s",
     "actors.verification.scorer.retries",
     "actors.verification.score_cache_ttl_s",
+    "actors.verification.review_verdicts",
 )
 # Where contents and results are kept: one that judges must find what another took in.
 _PLACES = (

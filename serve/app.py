@@ -24,7 +24,7 @@ from serve.auth import Gate
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
-from serve.routes import batches, campaigns, contributions, docs, health, reviews, runs, workflows
+from serve.routes import batches, calibration, campaigns, contributions, docs, health, reviews, runs, workflows
 from serve.routes import verification as verification_routes
 from serve.schemas.problems import FieldProblem, Problem
 from serve.schemas.runs import EventAnswer
@@ -88,7 +88,18 @@ def build_app(
         reading=verification_settings,
     )
     campaigns.add_poll(app)
-    for module in (campaigns, contributions, verification_routes, batches, workflows, runs, reviews, health, docs):
+    for module in (
+        campaigns,
+        contributions,
+        verification_routes,
+        batches,
+        workflows,
+        runs,
+        reviews,
+        calibration,
+        health,
+        docs,
+    ):
         app.include_router(module.router)
     errors.install(app, retry_after_s=serve_settings.retry_after_s)
     # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.

@@ -127,6 +127,7 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.ThreadForbiddenError: 403,
     actors_errors.RunConflictError: 409,
     actors_errors.ReviewConflictError: 409,
+    actors_errors.CalibrationChangedError: 409,
     actors_errors.ReviewEditError: 422,
     actors_errors.ReviewRuleError: 422,
 }

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ColumnElement, FetchedValue, Index, and_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -46,6 +46,8 @@ class Campaign(Base):
     creator_wallet_address: Mapped[str]
     is_premium: Mapped[bool] = mapped_column(default=False)
     required_quality_score: Mapped[float] = mapped_column(default=70.0)
+    # {required_score, review_margin, min_confidence} by which verdicts are given here, where they were calibrated.
+    thresholds: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     is_active: Mapped[bool] = mapped_column(default=True)
     current_contributions: Mapped[int] = mapped_column(default=0)
     unique_contributions_count: Mapped[int] = mapped_column(default=0)

@@ -56,6 +56,8 @@ class Contribution(Base):
     verified_score: Mapped[float | None]
     verified_at: Mapped[Timestamp | None]
     is_verified: Mapped[bool] = mapped_column(default=False)
+    # The content that a person decided on: on equal content the decision stands, whatever is found later.
+    reviewed_hash: Mapped[str | None]
     reward_claimed: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[Timestamp] = mapped_column(default=now)
 

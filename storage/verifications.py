@@ -17,7 +17,7 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage import contributions  # noqa: F401  # the table that foreign keys here name
+from storage import contributions, verdict_reviews  # noqa: F401  # the first is the table that foreign keys name
 from storage.clock import now
 from storage.columns import Json, JsonList, Timestamp
 from storage.engine import Base
@@ -43,6 +43,8 @@ class VerificationBatch(Base):
     total_found: Mapped[int] = mapped_column(default=0)
     epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    # Whether a person is asked about each verdict REVIEW.
+    asks_people: Mapped[bool] = mapped_column(default=True)
     error: Mapped[str | None]
     created_at: Mapped[Timestamp] = mapped_column(default=now)
     started_at: Mapped[Timestamp | None]
@@ -67,7 +69,14 @@ class VerificationResult(Base):
         UniqueConstraint("batch_id", "contribution_id", name="uq_results_batch_contribution"),
         Index("ix_results_contribution", "contribution_id", "result_id"),
         Index("ix_results_batch", "batch_id", "result_id"),
-    )
+        Index("ix_results_asked", "contribution_id", postgresql_where=text("review_run_id IS NOT NULL")),
+        Index("uq_results_decides", "decides", unique=True, postgresql_where=text("decides IS NOT NULL")),
+        Index(
+            "uq_results_decided", "contribution_id", "content_hash", unique=True,
+            postgresql_where=text("decides IS NOT NULL"),
+        ),
+        Index("ix_results_decisions", "campaign_id", "result_id", postgresql_where=text("decides IS NOT NULL")),
+    )  # fmt: skip
 
     result_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("verification_batches.batch_id"))
@@ -93,6 +102,12 @@ class VerificationResult(Base):
     usage: Mapped[Json]
     duration_ms: Mapped[float]
     created_at: Mapped[Timestamp] = mapped_column(default=now)
+    # The run that asks a person about it.
+    review_run_id: Mapped[UUID | None]
+    # Of a person's decision: the result that it is on, who decided, by which review.
+    decides: Mapped[int | None] = mapped_column(BigInteger)
+    decided_by: Mapped[str | None]
+    review_id: Mapped[UUID | None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,27 +135,36 @@ class ResultRow:
     error_code: str | None = None
     usage: dict[str, Any] = field(default_factory=dict)
     duration_ms: float = 0.0
+    # Set where it is written and a person is asked about it.
+    review_run_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a batch stands, computed from its rows."""
+    """Where a batch stands, computed from its rows. `verdicts` count what people decided as they decided it, and
+    `decided` counts those alone.
+    """
 
     judged: int
     verdicts: dict[str, int]
+    decided: dict[str, int]
     errors: dict[str, int]
     first_at: datetime | None
     last_at: datetime | None
 
 
-async def open_batch(session: AsyncSession, campaign_id: UUID, *, sample_size: int | None = None) -> VerificationBatch:
+async def open_batch(
+    session: AsyncSession, campaign_id: UUID, *, sample_size: int | None = None, asks_people: bool = True
+) -> VerificationBatch:
     """A pending batch over all of a campaign's contributions, or a random sample of them, members fixed now.
 
     `total_found` and `triggered_count` count the very contributions that the members were chosen from, and the members.
     A sample is compared with what the campaign has read so far: an original that no batch has read yet is not found. A
     later batch over all judges in order of submission and finds it, and its verdicts replace those of the sample.
     """
-    batch = VerificationBatch(batch_id=new_id(), campaign_id=campaign_id, sample_size=sample_size)
+    batch = VerificationBatch(
+        batch_id=new_id(), campaign_id=campaign_id, sample_size=sample_size, asks_people=asks_people
+    )
     session.add(batch)
     await session.flush()
     # One statement sees one state of the table, whoever submits meanwhile.
@@ -227,24 +251,27 @@ async def without_row(session: AsyncSession, batch_id: UUID, contribution_ids: S
     return [each for each in contribution_ids if each not in done]
 
 
-async def write_results(session: AsyncSession, batch_id: UUID, epoch: int, rows: Sequence[ResultRow]) -> int:
+async def write_results(
+    session: AsyncSession, batch_id: UUID, epoch: int, rows: Sequence[ResultRow], *, asks_people: bool = False
+) -> int:
     """Write judgements of a batch and mirror them on the contributions; answers how many were new.
 
-    An ERROR is not mirrored over an earlier verdict: it says that nothing could judge, not that the verdict was wrong.
-    Raises `ConflictError` where `epoch` is no longer the batch's, or the batch is finished: the caller was cut off and
-    must stop. The share lock holds both still until the unit of work ends.
+    An ERROR is not mirrored over an earlier verdict: it says that nothing could judge, not that the verdict was wrong;
+    nor is anything over what a person decided on equal content. With `asks_people`, and where the batch asks them too,
+    a person is asked about each new REVIEW. Raises `ConflictError` where `epoch` is no longer the batch's, or the batch
+    is finished: the caller was cut off and must stop. The share lock holds both still until the unit of work ends.
     """
-    query = text("SELECT epoch, state FROM verification_batches WHERE batch_id = :batch_id FOR SHARE")
+    query = text("SELECT epoch, state, asks_people FROM verification_batches WHERE batch_id = :batch_id FOR SHARE")
     present = (await session.execute(query, {"batch_id": batch_id})).one_or_none()
     if present is None or present[0] != epoch or present[1] not in UNFINISHED:
         found = "gone" if present is None else f"{present[1]} at epoch {present[0]}"
         raise ConflictError(f"batch {batch_id} is {found}; this runner holds epoch {epoch}", subject=str(batch_id))
-    return await _insert_results(session, batch_id, rows)
+    return await _insert_results(session, batch_id, rows, asks_people=asks_people and present[2])
 
 
-async def write_single(session: AsyncSession, row: ResultRow) -> None:
-    """Write one online judgement, outside any batch; mirrored as `write_results` does where it has a contribution."""
-    await _insert_results(session, None, [row])
+async def write_single(session: AsyncSession, row: ResultRow, *, asks_people: bool = False) -> None:
+    """Write one online judgement, outside any batch; mirrored, and asked about, as `write_results` does."""
+    await _insert_results(session, None, [row], asks_people=asks_people)
 
 
 # One statement and one parameter, for this is the hot path of a batch: the rows as JSON, which orjson writes from the
@@ -253,7 +280,7 @@ _COLUMNS = (
     "campaign_id uuid, contribution_id uuid, contributor text, verdict text, score float8, raw_score float8,"
     " adjustment float8, confidence float8, reasoning text, marks jsonb, scorer text, scorer_version text,"
     " content_hash text, media_type text, left_out jsonb, duplicate_of uuid, duplicate_kind text, similarity float8,"
-    " error_code text, usage jsonb, duration_ms float8"
+    " error_code text, usage jsonb, duration_ms float8, review_run_id uuid"
 )
 _NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
 _INSERT = text(
@@ -261,7 +288,7 @@ _INSERT = text(
     f" INSERT INTO verification_results (batch_id, created_at, {_NAMES})"
     f" SELECT CAST(:batch_id AS uuid), :moment, {_NAMES} FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_COLUMNS})"
     " ON CONFLICT ON CONSTRAINT uq_results_batch_contribution DO NOTHING"
-    " RETURNING contribution_id, verdict, score"
+    " RETURNING result_id, contribution_id, verdict, score, content_hash, review_run_id"
     "), mirrored AS ("
     " UPDATE contributions c SET verdict = new.verdict, verified_score = new.score, verified_at = :moment,"
     " is_verified = (new.verdict = 'ACCEPT') FROM new WHERE c.contribution_id = new.contribution_id"
@@ -269,44 +296,87 @@ _INSERT = text(
     " AND c.contribution_id = ANY(CAST(:ids AS uuid[]))"
     # An outage takes nothing away from who was judged already; that it was is in the results.
     " AND (new.verdict <> 'ERROR' OR c.verdict IS NULL OR c.verdict = 'ERROR')"
-    ") SELECT count(*) FROM new"
+    # A column of this very row, so that a decision that is written at the same moment is seen.
+    " AND (c.reviewed_hash IS NULL OR c.reviewed_hash IS DISTINCT FROM new.content_hash)"
+    ") SELECT (SELECT count(*) FROM new),"
+    " (SELECT array_agg(result_id ORDER BY result_id) FROM new WHERE review_run_id IS NOT NULL),"
+    " (SELECT array_agg(review_run_id ORDER BY result_id) FROM new WHERE review_run_id IS NOT NULL)"
 )
 
 
-async def _insert_results(session: AsyncSession, batch_id: UUID | None, rows: Sequence[ResultRow]) -> int:
+async def _insert_results(
+    session: AsyncSession, batch_id: UUID | None, rows: Sequence[ResultRow], *, asks_people: bool
+) -> int:
     if not rows:
         return 0
+    if asks_people:
+        await _mark_asked(session, rows)
+    moment = now()
     values = {
         "batch_id": batch_id,
-        "moment": now(),
+        "moment": moment,
         "rows": orjson.dumps(list(rows)).decode(),
         "ids": [row.contribution_id for row in rows if row.contribution_id is not None],
     }
-    return int((await session.execute(_INSERT, values)).scalar_one())
+    count, result_ids, run_ids = (await session.execute(_INSERT, values)).one()
+    if run_ids:
+        asked = list(zip(result_ids, run_ids, strict=True))
+        await verdict_reviews.open_runs(session, rows[0].campaign_id, asked, moment)
+    judged = [row.contribution_id for row in rows if row.contribution_id is not None and row.verdict != "ERROR"]
+    if count and judged:
+        await verdict_reviews.close_older(session, judged, kept=run_ids or (), moment=moment)
+    return int(count)
+
+
+async def _mark_asked(session: AsyncSession, rows: Sequence[ResultRow]) -> None:
+    """Name the run that will ask about each REVIEW of a contribution, unless a person has decided on this content."""
+    open_ones = [row for row in rows if row.verdict == "REVIEW" and row.contribution_id is not None]
+    if not open_ones:
+        return
+    decided = await verdict_reviews.standing(session, [row.contribution_id for row in open_ones if row.contribution_id])
+    for row in open_ones:
+        if row.contribution_id is not None and decided.get(row.contribution_id, "") != row.content_hash:
+            row.review_run_id = new_id()
+
+
+_PROGRESS = text(
+    "SELECT coalesce(d.verdict, r.verdict), d.verdict IS NOT NULL, r.error_code, count(*), min(r.created_at),"
+    " max(r.created_at) FROM verification_results r"
+    " LEFT JOIN verification_results d ON r.verdict = 'REVIEW' AND d.decides IS NOT NULL"
+    "  AND d.contribution_id = r.contribution_id AND d.content_hash = r.content_hash"
+    " WHERE r.batch_id = :batch_id GROUP BY 1, 2, 3"
+)
 
 
 async def progress(session: AsyncSession, batch_id: UUID) -> Progress:
     """Counts per verdict and per error code of a batch."""
-    query = (
-        select(
-            VerificationResult.verdict,
-            VerificationResult.error_code,
-            func.count(),
-            func.min(VerificationResult.created_at),
-            func.max(VerificationResult.created_at),
-        )
-        .where(VerificationResult.batch_id == batch_id)
-        .group_by(VerificationResult.verdict, VerificationResult.error_code)
-    )
     verdicts: dict[str, int] = {}
+    decided: dict[str, int] = {}
     errors: dict[str, int] = {}
     moments: list[datetime] = []
-    for verdict, error_code, count, first, last in await session.execute(query):
+    for verdict, by_person, error_code, count, first, last in await session.execute(_PROGRESS, {"batch_id": batch_id}):
         verdicts[verdict] = verdicts.get(verdict, 0) + count
+        if by_person:
+            decided[verdict] = decided.get(verdict, 0) + count
         if error_code is not None:
             errors[error_code] = errors.get(error_code, 0) + count
         moments += [first, last]
-    return Progress(sum(verdicts.values()), verdicts, errors, min(moments, default=None), max(moments, default=None))
+    return Progress(
+        sum(verdicts.values()), verdicts, decided, errors, min(moments, default=None), max(moments, default=None)
+    )
+
+
+async def decisions_on(session: AsyncSession, rows: Sequence[VerificationResult]) -> dict[int, VerificationResult]:
+    """What people decided on these results, or on equal content of the same contribution, by `result_id`."""
+    asked = {row.result_id: (row.contribution_id, row.content_hash) for row in rows if row.verdict == "REVIEW"}
+    if not asked:
+        return {}
+    query = select(VerificationResult).where(
+        VerificationResult.decides.is_not(None),
+        VerificationResult.contribution_id.in_({contribution_id for contribution_id, _ in asked.values()}),
+    )
+    found = {(row.contribution_id, row.content_hash): row for row in (await session.execute(query)).scalars()}
+    return {result_id: found[content] for result_id, content in asked.items() if content in found}
 
 
 async def results(

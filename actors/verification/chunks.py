@@ -106,15 +106,17 @@ async def judge_chunk(
     with naming_database_faults():
         async with aclosing(judge_parts(workplace, job.campaign_id, job.brief, chosen, chunks=chunks)) as parts:
             async for rows in parts:
-                new += await write(workplace.database, job, rows)
+                new += await write(workplace.database, job, rows, asks_people=workplace.settings.review_verdicts)
     return new
 
 
-async def write(database: Database, job: Job, rows: Sequence[verifications.ResultRow]) -> int:
+async def write(
+    database: Database, job: Job, rows: Sequence[verifications.ResultRow], *, asks_people: bool = False
+) -> int:
     """Write rows as the batch's present runner; answers how many are new. Raises `CutOffError`."""
     try:
         async with database.begin() as session:
-            return await verifications.write_results(session, job.batch_id, job.epoch, rows)
+            return await verifications.write_results(session, job.batch_id, job.epoch, rows, asks_people=asks_people)
     except ConflictError as error:
         raise CutOffError(error.message, subject=str(job.batch_id)) from error
 

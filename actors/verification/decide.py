@@ -11,6 +11,8 @@ The rules, first match wins:
 5. The adjusted score lies within `review_margin` of the required score: REVIEW.
 6. ACCEPT at or above the required score, REJECT below.
 
+The required score, `review_margin` and `min_confidence` are the campaign's calibrated ones where it has them.
+
 An equal duplicate comes before the error because it needs no scorer to be judged; a near one after it, because a
 verdict must not hang on what could not be read.
 """
@@ -18,10 +20,11 @@ verdict must not hang on what could not be read.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from actors.settings import VerificationSettings
 from actors.verification.fairness import apply_fairness_adjustment
-from actors.verification.models import Brief, Decision, Duplicate, Score, Verdict
+from actors.verification.models import Brief, Decision, Duplicate, Score, Thresholds, Verdict
 from storage.errors import HyvveError
 
 # Similarity from which a near duplicate is a copy beyond doubt: of twenty words at most one differs.
@@ -55,7 +58,7 @@ def decide(
             error_code=_BAD_SCORE,
         )
     adjusted, adjustment = _adjust(outcome.total, content_hash, settings)
-    verdict, reason = _judge(brief, outcome, adjusted, duplicate, settings)
+    verdict, reason = _judge(thresholds_of(brief, settings), outcome, adjusted, duplicate)
     own_words = f" {_sentence(outcome.reasoning)}" if outcome.reasoning.strip() else ""
     unmarked = not outcome.marks and outcome.confidence == 0
     return Decision(
@@ -69,10 +72,17 @@ def decide(
     )
 
 
-def _judge(
-    brief: Brief, score: Score, adjusted: float, duplicate: Duplicate | None, settings: VerificationSettings
-) -> tuple[Verdict, str]:
-    verdict, reason = _judge_score(brief, score, adjusted, settings)
+def thresholds_of(brief: Brief, settings: VerificationSettings) -> Thresholds:
+    """What decides here: what was calibrated for the campaign, else the brief's score and the settings."""
+    return brief.thresholds or Thresholds(
+        required_score=brief.required_score,
+        review_margin=settings.review_margin,
+        min_confidence=settings.min_confidence,
+    )
+
+
+def _judge(limits: Thresholds, score: Score, adjusted: float, duplicate: Duplicate | None) -> tuple[Verdict, str]:
+    verdict, reason = _judge_score(limits, score, adjusted)
     if duplicate is None:
         return verdict, reason
     likeness = (
@@ -86,27 +96,43 @@ def _judge(
     return Verdict.REVIEW, f"A person must decide whether this is a copy: {likeness}."
 
 
-def _judge_score(brief: Brief, score: Score, adjusted: float, settings: VerificationSettings) -> tuple[Verdict, str]:
-    required = brief.required_score
+Zone = Literal["unsure", "close", "above", "below"]
+
+
+def zone(limits: Thresholds, adjusted: float, confidence: float) -> Zone:
+    """Where a score that was given stands; `above` and `below` decide alone, the others leave it to a person."""
+    # A confidence of 0, as a vote that disagrees has: no setting lets that decide.
+    if confidence == 0 or confidence < limits.min_confidence:
+        return "unsure"
+    if abs(adjusted - limits.required_score) < limits.review_margin:
+        return "close"
+    return "above" if adjusted >= limits.required_score else "below"
+
+
+def _judge_score(limits: Thresholds, score: Score, adjusted: float) -> tuple[Verdict, str]:
+    required = limits.required_score
     if not score.marks and score.confidence == 0:
         return Verdict.REVIEW, f"A person must decide: {score.scorer} cannot judge this kind of content."
-    if score.confidence == 0:  # as a vote that disagrees has: no setting lets that decide
-        return Verdict.REVIEW, (
-            f"A person must decide: {score.scorer} gave {adjusted:.1f} (required: {required:g}) but is not sure of it."
-        )
-    if score.confidence < settings.min_confidence:
-        return Verdict.REVIEW, (
-            f"A person must decide: {score.scorer} gave {adjusted:.1f} (required: {required:g}) but is only "
-            f"{_percent(score.confidence)} sure; {_percent(settings.min_confidence)} is needed to decide alone."
-        )
-    if abs(adjusted - required) < settings.review_margin:
-        return Verdict.REVIEW, (
-            f"A person must decide: the score of {adjusted:.1f} is within {settings.review_margin:g} points of the "
-            f"required {required:g}, too close to call."
-        )
-    if adjusted >= required:
-        return Verdict.ACCEPT, f"Accepted: the score of {adjusted:.1f} meets the required {required:g}."
-    return Verdict.REJECT, f"Rejected: the score of {adjusted:.1f} is below the required {required:g}."
+    match zone(limits, adjusted, score.confidence):
+        case "unsure" if score.confidence == 0:
+            return Verdict.REVIEW, (
+                f"A person must decide: {score.scorer} gave {adjusted:.1f} (required: {required:g}) but is not sure "
+                "of it."
+            )
+        case "unsure":
+            return Verdict.REVIEW, (
+                f"A person must decide: {score.scorer} gave {adjusted:.1f} (required: {required:g}) but is only "
+                f"{_percent(score.confidence)} sure; {_percent(limits.min_confidence)} is needed to decide alone."
+            )
+        case "close":
+            return Verdict.REVIEW, (
+                f"A person must decide: the score of {adjusted:.1f} is within {limits.review_margin:g} points of the "
+                f"required {required:g}, too close to call."
+            )
+        case "above":
+            return Verdict.ACCEPT, f"Accepted: the score of {adjusted:.1f} meets the required {required:g}."
+        case "below":
+            return Verdict.REJECT, f"Rejected: the score of {adjusted:.1f} is below the required {required:g}."
 
 
 def _equal(

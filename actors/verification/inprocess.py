@@ -78,6 +78,10 @@ class InProcessVerification:
         settings = self.workplace.settings.fanout
         return await drive(self.workplace.database, batch_id, self._fanout, settings)
 
+    async def drained(self) -> None:
+        """Return when what was woken is driven to its end."""
+        await asyncio.gather(*self._batches.values())
+
     async def close(self) -> None:
         """Stops what is being driven; it goes on where it was when somebody drives it again."""
         for task in self._batches.values():

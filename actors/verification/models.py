@@ -30,8 +30,23 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What decides between verdicts: the score to reach, the points around it that are too close to call, and how sure
+    a scorer must be to decide alone, 0–1.
+    """
+
+    required_score: float
+    review_margin: float
+    min_confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """What the campaign asks for: the only thing a contribution is judged against."""
+    """What the campaign asks for: the only thing a contribution is judged against.
+
+    `thresholds` are those calibrated by reviewers' decisions, where there are any: they say what a score comes to, and
+    no scorer sees them.
+    """
 
     title: str
     description: str
@@ -39,6 +54,7 @@ class Brief:
     quality_criteria: tuple[str, ...]
     campaign_type: str = "default"
     required_score: float = 70.0
+    thresholds: Thresholds | None = None
 
     @staticmethod
     def bullets(prose: str) -> tuple[str, ...]:
@@ -47,7 +63,7 @@ class Brief:
 
     @property
     def digest(self) -> str:
-        """Sha-256 over every field: part of the score cache's key, so a changed brief is scored anew."""
+        """Sha-256 over what a scorer sees: part of the score cache's key, so a changed brief is scored anew."""
         parts = (
             self.title, self.description, "\x1e".join(self.data_requirements), "\x1e".join(self.quality_criteria),
             self.campaign_type, repr(self.required_score),

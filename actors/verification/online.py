@@ -175,7 +175,7 @@ async def verify_contribution(workplace: Workplace, contribution_id: UUID, *, da
             seconds=time.perf_counter() - started,
         )
     async with workplace.database.begin() as session:
-        await verifications.write_single(session, row)
+        await verifications.write_single(session, row, asks_people=workplace.settings.review_verdicts)
     return row
 
 

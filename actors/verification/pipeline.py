@@ -17,7 +17,7 @@ from uuid import UUID
 
 from actors.errors import ItemTimeoutError
 from actors.verification import duplicates, score_cache
-from actors.verification.models import Brief, Content, Duplicate, Score
+from actors.verification.models import Brief, Content, Duplicate, Score, Thresholds
 from actors.verification.read import read
 from actors.verification.rows import COPY, Prepared, Submission, judged_row, unexpected
 from actors.verification.scoring import Outcome, scores
@@ -45,6 +45,7 @@ def brief_of(campaign: Campaign) -> Brief:
         quality_criteria=Brief.bullets(campaign.quality_criteria),
         campaign_type=campaign.campaign_type,
         required_score=campaign.required_quality_score,
+        thresholds=None if campaign.thresholds is None else Thresholds(**campaign.thresholds),
     )
 
 

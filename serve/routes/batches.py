@@ -105,15 +105,17 @@ async def list_results(
     limit: wire.Limit = None,
     after: After = None,
 ) -> Response:
-    """A batch's results, in the order they were written."""
+    """A batch's results, in the order they were written: what the machine found, and what people decided on it."""
     size = given.page(limit)
     async with given.database.read() as session:
         await verifications.batch(session, batch_id)
         rows = await verifications.results(
             session, batch_id, limit=size, after=after, verdict=None if verdict is None else verdict.value
         )
+        decided = await verifications.decisions_on(session, rows)
     cursor = str(rows[-1].result_id) if rows else None
-    return wire.answer([schemas.of_result(row) for row in rows], headers=wire.next_page(request, rows, size, cursor))
+    documents = [schemas.of_result(row, decided.get(row.result_id)) for row in rows]
+    return wire.answer(documents, headers=wire.next_page(request, rows, size, cursor))
 
 
 @router.post(

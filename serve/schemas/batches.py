@@ -8,9 +8,11 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from actors.reviews.question import review_id_of
 from serve.schemas import verification
 from serve.schemas.fields import CampaignKey, SampleSize
 from serve.schemas.verification import VerdictAnswer
+from storage.verdict_reviews import CHECKPOINT
 from storage.verifications import UNFINISHED, Progress, VerificationBatch, VerificationResult
 
 
@@ -36,7 +38,8 @@ class Verdicts(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """Where a batch stands. `throughput_per_s` is over the whole run; `estimated_seconds_left` is null while unknown.
+    """Where a batch stands. `verdicts` count what a person decided as they did, and `decided` counts those alone.
+    `throughput_per_s` is over the whole run; `estimated_seconds_left` is null while unknown.
 
     `errors` counts ERROR rows by their code.
     """
@@ -49,6 +52,7 @@ class BatchAnswer(BaseModel):
     triggered_count: int
     judged: int
     verdicts: Verdicts
+    decided: Verdicts
     errors: dict[str, int]
     throughput_per_s: float | None
     estimated_seconds_left: float | None
@@ -58,11 +62,28 @@ class BatchAnswer(BaseModel):
     finished_at: datetime | None
 
 
+class PersonsDecision(BaseModel):
+    """What people decided on a result, and why."""
+
+    verdict: Literal["ACCEPT", "REJECT"]
+    score: float | None
+    by: str
+    reason: str
+    review_id: UUID
+    decided_at: datetime
+
+
 class ResultAnswer(VerdictAnswer):
+    """What the machine found. `review_id` is the review in which a person is asked about it (decision REVIEW), and
+    `decided` what they decided, once they have.
+    """
+
     result_id: int
     contribution_id: UUID | None
     contributor: str
     created_at: datetime
+    review_id: UUID | None
+    decided: PersonsDecision | None
 
 
 def of_batch(
@@ -83,6 +104,7 @@ def of_batch(
         "triggered_count": batch.triggered_count,
         "judged": progress.judged,
         "verdicts": {"ACCEPT": 0, "REJECT": 0, "REVIEW": 0, "ERROR": 0, **progress.verdicts},
+        "decided": {"ACCEPT": 0, "REJECT": 0, "REVIEW": 0, "ERROR": 0, **progress.decided},
         "errors": progress.errors,
         "throughput_per_s": None if rate is None else round(rate, 2),
         "estimated_seconds_left": seconds,
@@ -101,11 +123,25 @@ def _rate(batch: VerificationBatch, progress: Progress, moment: datetime) -> flo
     return progress.judged / seconds if seconds > 0 else None
 
 
-def of_result(row: VerificationResult) -> dict[str, Any]:
+def of_result(row: VerificationResult, decision: VerificationResult | None = None) -> dict[str, Any]:
+    asked = row.review_run_id
     return {
         "result_id": row.result_id,
         "contribution_id": row.contribution_id,
         "contributor": row.contributor,
         "created_at": row.created_at,
+        "review_id": None if asked is None else review_id_of(asked, CHECKPOINT),
+        "decided": None if decision is None else _of_decision(decision),
         **verification.of_row(row),
+    }
+
+
+def _of_decision(row: VerificationResult) -> dict[str, Any]:
+    return {
+        "verdict": row.verdict,
+        "score": row.score,
+        "by": row.decided_by,
+        "reason": row.reasoning,
+        "review_id": row.review_id,
+        "decided_at": row.created_at,
     }

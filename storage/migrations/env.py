@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 # Every module with a table, so that autogenerate sees them all.
 import storage.activities
+import storage.campaign_thresholds
 import storage.campaigns
 import storage.contributions
 import storage.fingerprints

@@ -60,7 +60,7 @@ async def update_contribution_verification(
             scorer=SCORER,
             scorer_version=wallet,
         )
-        await verifications.write_single(session, row)
+        await verifications.write_single(session, row, asks_people=context.verification.settings.review_verdicts)
         activities.record(
             session,
             campaign.campaign_id,

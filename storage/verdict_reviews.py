@@ -1,0 +1,257 @@
+"""Verdicts REVIEW and people: who is asked about which result, and what their decision writes.
+
+Each result row that a person is asked about names the run that asks. The run is accepted in the transaction that writes
+the row, so none is lost and none is asked twice. A decision is a result row of its own, which names the one it decides:
+what the machine found stays as it was. On equal content a decision stands: no later verdict of the machine changes the
+contribution, and nobody is asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from storage import activities
+from storage.clock import now
+from storage.runs import CHANNEL, shard_of
+
+# The kind of the runs that ask.
+KIND = "contribution_review"
+# The checkpoint that they ask at.
+CHECKPOINT = "verification"
+SCORER = "person"
+# Runs whose host is told of them at once; it finds the others by itself, within a second or so.
+_TOLD = 4
+
+_OPEN = text(
+    "WITH given AS (SELECT r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+    "  AS r(run_id uuid, shard int2, result_id int8)),"
+    " made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"
+    "  interrupts, resume, budget, usage, attempt, recoveries, event_seq, retained, created_at, updated_at)"
+    "  SELECT g.run_id, g.run_id::text, g.shard, :kind, c.creator_wallet_address, 'pending', 0, '{}', '{}',"
+    "   jsonb_build_object('result_id', g.result_id), '[]', '{}', '{}', '{}', 1, 0, 1, 'all', :moment, :moment"
+    "  FROM given g JOIN campaigns c ON c.campaign_id = :campaign_id RETURNING run_id, owner)"
+    " INSERT INTO run_events (run_id, seq, at, type, step, data)"
+    " SELECT run_id, 1, :moment, 'run.created', NULL, jsonb_build_object('kind', CAST(:kind AS text), 'owner', owner)"
+    " FROM made"
+)
+_CLOSE = text(
+    "UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment FROM verification_results v"
+    " WHERE v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.review_run_id IS NOT NULL"
+    " AND v.review_run_id <> ALL(CAST(:kept AS uuid[])) AND runs.run_id = v.review_run_id"
+    " AND runs.status IN ('pending', 'running', 'waiting') AND runs.cancel_requested_at IS NULL"
+    " RETURNING runs.run_id, runs.shard"
+)
+_CALL = text("SELECT pg_notify(:channel, word) FROM unnest(CAST(:words AS text[])) AS word")
+
+
+async def open_runs(
+    session: AsyncSession, campaign_id: UUID, asked: Sequence[tuple[int, UUID]], moment: datetime
+) -> None:
+    """Accept a run for each `(result_id, run_id)` of one campaign, for its creator. In bulk: a batch waits for this."""
+    rows = [{"run_id": run_id, "shard": shard_of(str(run_id)), "result_id": result_id} for result_id, run_id in asked]
+    given = {"rows": orjson.dumps(rows).decode(), "kind": KIND, "campaign_id": campaign_id, "moment": moment}
+    await session.execute(_OPEN, given)
+    await _call_hosts(session, ((row["shard"], row["run_id"]) for row in rows))
+
+
+async def close_older(
+    session: AsyncSession, contribution_ids: Sequence[UUID], *, kept: Sequence[UUID], moment: datetime
+) -> None:
+    """Ask for the end of what is still asked about these contributions, except by the runs `kept`."""
+    given = {"ids": list(contribution_ids), "kept": list(kept), "moment": moment}
+    stopped = (await session.execute(_CLOSE, given)).all()
+    await _call_hosts(session, ((row.shard, row.run_id) for row in stopped))
+
+
+async def _call_hosts(session: AsyncSession, found: Iterable[tuple[Any, Any]]) -> None:
+    words = [f"{shard} {run_id}" for (shard, run_id), _ in zip(found, range(_TOLD), strict=False)]
+    if words:
+        await session.execute(_CALL, {"channel": CHANNEL, "words": words})
+
+
+async def standing(session: AsyncSession, contribution_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """The hash of the content that people have decided on, by contribution, of these that have one."""
+    query = text(
+        "SELECT contribution_id, reviewed_hash FROM contributions"
+        " WHERE contribution_id = ANY(CAST(:ids AS uuid[])) AND reviewed_hash IS NOT NULL"
+    )
+    return {row[0]: row[1] for row in await session.execute(query, {"ids": list(contribution_ids)})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person is asked about: the result, its contribution and campaign, and the original it may be a copy of."""
+
+    result_id: int
+    contribution_id: UUID
+    contributor: str
+    onchain_campaign_id: str
+    campaign_title: str
+    required_score: float
+    data_url: str
+    blob_id: str | None
+    submitted_at: datetime
+    verdict: str
+    score: float | None
+    confidence: float | None
+    reasoning: str
+    marks: list[dict[str, Any]]
+    scorer: str | None
+    content_hash: str | None
+    media_type: str | None
+    left_out: list[str]
+    duplicate_of: UUID | None
+    duplicate_kind: str | None
+    similarity: float | None
+    original_contributor: str | None
+    original_data_url: str | None
+    original_blob_id: str | None
+    original_media_type: str | None
+    original_submitted_at: datetime | None
+
+
+_ASKED = text(
+    "SELECT r.result_id, r.contribution_id, r.contributor, p.onchain_campaign_id, p.title AS campaign_title,"
+    " coalesce((p.thresholds->>'required_score')::float8, p.required_quality_score) AS required_score,"
+    " c.data_url, c.blob_id, c.created_at AS submitted_at, r.verdict, r.score, r.confidence, r.reasoning, r.marks,"
+    " r.scorer, r.content_hash, r.media_type, r.left_out, r.duplicate_of, r.duplicate_kind, r.similarity,"
+    " o.contributor AS original_contributor, o.data_url AS original_data_url, o.blob_id AS original_blob_id,"
+    " (SELECT v.media_type FROM verification_results v WHERE v.contribution_id = o.contribution_id"
+    "  AND v.media_type IS NOT NULL ORDER BY v.result_id DESC LIMIT 1) AS original_media_type,"
+    " o.created_at AS original_submitted_at"
+    " FROM verification_results r JOIN contributions c ON c.contribution_id = r.contribution_id"
+    " JOIN campaigns p ON p.campaign_id = r.campaign_id"
+    " LEFT JOIN contributions o ON o.contribution_id = r.duplicate_of WHERE r.result_id = :result_id"
+)
+
+
+async def asked(session: AsyncSession, result_id: int) -> Asked:
+    """What this result is about. Results are never removed: raises where there is none."""
+    return Asked(**(await session.execute(_ASKED, {"result_id": result_id})).mappings().one())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The decision as it stands. `superseded`: the contribution was verified anew before it, and nothing is written."""
+
+    result_id: int | None
+    verdict: str
+    score: float | None
+    superseded: bool = False
+
+
+_DECIDE = text(
+    "INSERT INTO verification_results (batch_id, campaign_id, contribution_id, contributor, verdict, score, raw_score,"
+    " adjustment, confidence, reasoning, marks, scorer, scorer_version, content_hash, media_type, left_out,"
+    " duplicate_of, duplicate_kind, similarity, error_code, usage, duration_ms, created_at, decides, decided_by,"
+    " review_id)"
+    " SELECT NULL, campaign_id, contribution_id, contributor, :verdict, :score, raw_score, NULL, NULL, :reasoning,"
+    " marks, :scorer, NULL, content_hash, media_type, left_out, duplicate_of, duplicate_kind, similarity, NULL, '{}',"
+    " 0, :moment, result_id, :by, :review_id FROM verification_results WHERE result_id = :result_id"
+    " ON CONFLICT DO NOTHING RETURNING result_id"
+)
+
+
+async def decide(
+    session: AsyncSession,
+    result_id: int,
+    *,
+    verdict: str,
+    score: float | None,
+    by: str,
+    reasoning: str,
+    review_id: UUID,
+) -> Decided:
+    """Write what people decided about this result: a result row, the contribution, an activity. Once, however often.
+
+    Raises nothing of its own: a decision that came too late is answered as `superseded`.
+    """
+    of = (
+        await session.execute(
+            text("SELECT campaign_id, contribution_id, content_hash FROM verification_results WHERE result_id = :id"),
+            {"id": result_id},
+        )
+    ).one()
+    # Verification writes under this lock too, so one of both sees the other.
+    lock = text("SELECT FROM contributions WHERE contribution_id = :id FOR UPDATE")
+    await session.execute(lock, {"id": of.contribution_id})
+    if (earlier := await _decision(session, result_id, of.contribution_id, of.content_hash)) is not None:
+        return earlier
+    newer = text(
+        "SELECT EXISTS (SELECT FROM verification_results WHERE contribution_id = :contribution_id"
+        " AND result_id > :result_id AND verdict <> 'ERROR' AND decides IS NULL)"
+    )
+    given = {"contribution_id": of.contribution_id, "result_id": result_id}
+    if (await session.execute(newer, given)).scalar_one():
+        return Decided(result_id=None, verdict=verdict, score=score, superseded=True)
+    moment = now()
+    row = {
+        "result_id": result_id, "verdict": verdict, "score": score, "reasoning": reasoning, "by": by,
+        "review_id": review_id, "moment": moment, "scorer": SCORER,
+    }  # fmt: skip
+    made = (await session.execute(_DECIDE, row)).scalar_one()
+    mirror = text(
+        "UPDATE contributions SET verdict = :verdict, verified_score = :score, verified_at = :moment,"
+        " is_verified = :accepted, reviewed_hash = :content_hash"
+        " WHERE contribution_id = :contribution_id"
+    )
+    await session.execute(
+        mirror, {**of._asdict(), "verdict": verdict, "score": score, "moment": moment, "accepted": verdict == "ACCEPT"}
+    )
+    activities.record(
+        session, of.campaign_id, "contribution_reviewed", by,
+        contribution_id=str(of.contribution_id), verdict=verdict, score=score, review_id=str(review_id),
+    )  # fmt: skip
+    await session.flush()
+    return Decided(result_id=made, verdict=verdict, score=score)
+
+
+async def _decision(
+    session: AsyncSession, result_id: int, contribution_id: UUID, content_hash: str | None
+) -> Decided | None:
+    """The decision on this result, or on equal content of the same contribution."""
+    query = text(
+        "SELECT result_id, verdict, score FROM verification_results WHERE contribution_id = :contribution_id"
+        " AND decides IS NOT NULL AND (decides = :result_id OR content_hash = :content_hash) LIMIT 1"
+    )
+    given = {"contribution_id": contribution_id, "result_id": result_id, "content_hash": content_hash}
+    row = (await session.execute(query, given)).one_or_none()
+    return None if row is None else Decided(result_id=row.result_id, verdict=row.verdict, score=row.score)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the machine found of a contribution, and what people decided on it: a verdict, or none."""
+
+    verdict: str
+    score: float | None
+    confidence: float | None
+    marked: bool
+    similarity: float | None
+    decided: str | None
+
+
+# The decisions with the results that they are on, then the newest result of each contribution that waits for none.
+_JUDGEMENTS = text(
+    "SELECT r.verdict, r.score, r.confidence, r.marks <> '[]', r.similarity, d.verdict FROM verification_results d"
+    " JOIN verification_results r ON r.result_id = d.decides"
+    " WHERE d.campaign_id = :campaign_id AND d.decides IS NOT NULL"
+    " UNION ALL SELECT * FROM (SELECT DISTINCT ON (r.contribution_id) r.verdict, r.score, r.confidence,"
+    "  r.marks <> '[]', r.similarity, CAST(NULL AS text) FROM contributions c"
+    "  JOIN verification_results r ON r.contribution_id = c.contribution_id AND r.decides IS NULL"
+    "  WHERE c.campaign_id = :campaign_id AND c.reviewed_hash IS NULL"
+    "  ORDER BY r.contribution_id, r.result_id DESC) AS newest"
+)
+
+
+async def judgements(session: AsyncSession, campaign_id: UUID) -> list[Judgement]:
+    """All that a campaign's thresholds are calibrated by, and would act on."""
+    return [Judgement(*row) for row in await session.execute(_JUDGEMENTS, {"campaign_id": campaign_id})]
