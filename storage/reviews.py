@@ -348,6 +348,32 @@ async def end_leases(session: AsyncSession, *, limit: int) -> int:
     return len((await session.execute(_RUN_OUT, {"limit": limit})).all())
 
 
+async def of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[Review]:
+    """The run's reviews with all that is shown of them, in the order in which they were asked."""
+    query = (
+        select(Review).where(Review.run_id == run_id, Review.number > after).order_by(Review.number).limit(limit)
+    )  # fmt: skip
+    return (await session.execute(query)).scalars().all()
+
+
+async def decisions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewDecision]:
+    """What reviewers decided of the run's reviews, in order."""
+    query = (
+        select(ReviewDecision).join(Review, Review.review_id == ReviewDecision.review_id)
+        .where(Review.run_id == run_id, ReviewDecision.seq > after).order_by(ReviewDecision.seq).limit(limit)
+    )  # fmt: skip
+    return (await session.execute(query)).scalars().all()
+
+
+async def actions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewAction]:
+    """What was done to the run's reviews, in order."""
+    query = (
+        select(ReviewAction).where(ReviewAction.run_id == run_id, ReviewAction.seq > after)
+        .order_by(ReviewAction.seq).limit(limit)
+    )  # fmt: skip
+    return (await session.execute(query)).scalars().all()
+
+
 async def artifacts(session: AsyncSession, run_id: UUID, *, after: int = 0, limit: int = 100) -> Sequence[RunArtifact]:
     """What the run's steps kept, in order."""
     query = (

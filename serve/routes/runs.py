@@ -12,10 +12,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import AwareDatetime
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from actors.agents.workflow_runs import check_fork
 from actors.errors import RunConflictError
+from actors.reviews import record
 from serve import idempotency, streams, wire
 from serve.auth import Principal, Speaker, authorize, principal, require_owner
 from serve.deps import Given, IdempotencyKey, Services
@@ -60,6 +61,13 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         },
     },
     204: {"description": "the run has ended and everything was told: do not connect again"},
+}
+
+_RECORD: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "one entry a line, each with `at` and `what` (event, artifact, question, decision, action)",
+        "content": {"application/jsonl": {"schema": {"type": "string"}}},
+    },
 }
 
 
@@ -177,6 +185,15 @@ async def _told(given: Services, run_id: UUID, seq: int) -> AsyncGenerator[bytes
             await asyncio.sleep(_PAUSE_S)
         else:
             return
+
+
+@router.get("/{run_id}/record", response_model=None, responses={**_RECORD, **problems(403, 404)})
+async def export_record(given: Given, *, caller: Speaker, run_id: RunId) -> Response:
+    """The run's record as JSON lines, in the order of time: its events, what its steps made, what people were asked,
+    what they decided, and who did what else when. Nothing in it is ever changed.
+    """
+    await _owned(given, caller, run_id)
+    return StreamingResponse(record.lines(given.database, run_id), media_type="application/jsonl")
 
 
 @router.post("/{run_id}/cancel", status_code=202, response_model=schemas.RunAnswer, responses=problems(403, 404, 409))

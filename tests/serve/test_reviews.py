@@ -71,6 +71,16 @@ async def test_a_review_is_found_claimed_edited_and_its_run_goes_on(client: http
     assert (late.status_code, late.json()["conflict"], late.json()["state"]["status"]) == (409, "repeated", "edited")
 
 
+async def test_a_runs_record_is_exported_as_json_lines_to_its_owner(client: httpx.AsyncClient, people: People) -> None:
+    run, review = await people.asked(owner="0xowner")
+    url = f"/runs/{run.run_id}/record"
+    assert (await client.get(url)).status_code == 403
+    exported = await client.get(url, headers=OWNER)
+    assert (exported.status_code, exported.headers["content-type"]) == (200, "application/jsonl")
+    told = [json.loads(line) for line in exported.text.splitlines()]
+    assert str(review.review_id) in [each["review_id"] for each in told if each["what"] == "question"]
+
+
 async def test_the_same_decision_under_one_key_is_answered_again(client: httpx.AsyncClient, people: People) -> None:
     _, review = await people.asked()
     body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw, "reviewer": "ann"}

@@ -20,6 +20,7 @@ from actors.runs.step import current
 from storage.reviews import Review, Sight
 from storage.runs import Run
 from tests.actors.runs.engine import Engine
+from tests.benchmarks.waiting_runs import multiply
 
 ALL = Sight(everything=True)
 
@@ -103,19 +104,18 @@ class People:
     # The interrupt that a review belongs to.
     moved = text("UPDATE reviews SET interrupt_id = :interrupt_id WHERE review_id = :review_id")
 
-    async def waiting(self, count: int) -> None:
-        """So many reviews of runs that need not be driven for it: copies of one, each of a run of its own."""
-        _, review = await self.asked()
-        columns = [column.name for column in Review.__table__.columns if column.name != "number"]
-        new = {
-            name: "gen_random_uuid()" if name in ("review_id", "run_id") else name for name in columns
-        }  # fmt: skip
+    async def waiting(self, count: int, **spec: Any) -> None:
+        """So many runs that wait for a review of their own each: copies of one."""
+        run, review = await self.asked(**spec)
+        await multiply(self.engine.database, run.run_id, count - 1)
+        columns = [column.name for column in Review.__table__.columns]
+        kept = ", ".join(name for name in columns if name not in ("review_id", "run_id", "number"))
         copy = (
-            f"INSERT INTO reviews ({', '.join(new)}) SELECT {', '.join(new.values())} FROM reviews,"
-            " generate_series(2, :count) WHERE review_id = :id"
+            f"INSERT INTO reviews (review_id, run_id, {kept}) SELECT gen_random_uuid(), copies.id, {kept} FROM reviews,"
+            " (SELECT run_id AS id FROM runs WHERE run_id <> :run_id) AS copies WHERE review_id = :review_id"
         )
         async with self.engine.database.begin() as session:
-            await session.execute(text(copy), {"id": review.review_id, "count": count})
+            await session.execute(text(copy), {"run_id": run.run_id, "review_id": review.review_id})
 
     async def pass_time(self, review_id: UUID, until: datetime) -> None:
         """As if `until` were now: the review's clock and lease are moved back by what is left to it."""

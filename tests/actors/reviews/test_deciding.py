@@ -6,11 +6,13 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from actors.errors import ReviewConflictError, ReviewEditError, RunConflictError
+from actors.reviews import record
 from actors.reviews.decisions import DECISION
 from storage.reviews import Review
 from tests.actors.reviews.asking import ALL, People, gate
@@ -177,6 +179,36 @@ async def test_cancelling_a_waiting_run_closes_its_review(people: People) -> Non
     await people.engine.runs.cancel(run.run_id)
     assert (await people.engine.ended_not_waiting(run.run_id)).status == "cancelled"
     assert (await people.reviews.get(review.review_id)).state == "cancelled"
+
+
+async def test_the_record_tells_all_in_order_as_json_lines(people: People) -> None:
+    run, review = await people.asked(rounds=2)
+    await people.reviews.claim(review.review_id, by="ann")
+    edit = decision(review, "edit", payload={"prompt": "a dog"})
+    await people.reviews.decide(review.review_id, edit, by="ann")
+    async with asyncio.timeout(10):
+        while not (found := await people.reviews.queue(ALL, limit=1, run_id=run.run_id)):
+            await asyncio.sleep(0.02)
+    second = await people.reviews.get(found[0].review_id)
+    await people.reviews.decide(second.review_id, decision(second, "reject", reason="no"), by="bob")
+    await people.engine.ended(run.run_id)
+    told = [orjson.loads(line) async for line in record.lines(people.engine.database, run.run_id)]
+    assert [each["at"] for each in told] == sorted(each["at"] for each in told)
+    events = [each["type"] for each in told if each["what"] == "event"]
+    assert events == await people.engine.told(run.run_id)
+    rest = [(each["what"], each.get("kind"), each.get("who")) for each in told if each["what"] != "event"]
+    assert sorted(rest, key=str) == sorted(
+        [
+            ("question", None, None), ("action", "asked", None), ("action", "claimed", "ann"), ("decision", None, "ann"),
+            ("action", "decided", "ann"), ("action", "settled", None), ("action", "delivered", None),
+            ("question", None, None), ("action", "asked", None), ("decision", None, "bob"), ("action", "decided", "bob"),
+            ("action", "settled", None), ("action", "delivered", None), ("artifact", "response", None),
+        ],
+        key=str,
+    )  # fmt: skip
+    (made,) = [each for each in told if each["what"] == "decision" and each["who"] == "ann"]
+    assert (made["saw"], made["changes"][0]["path"], made["payload"]) == (review.saw, "$.prompt", {"prompt": "a dog"})
+    assert [each["body"] for each in told if each["what"] == "artifact"] == [{"answers": ["edit", "reject"]}]
 
 
 async def test_the_record_cannot_be_changed(people: People) -> None:
