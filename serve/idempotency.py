@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import orjson
 from fastapi import Request
@@ -20,6 +21,7 @@ from serve.auth import Principal
 from serve.deps import Services
 from serve.wire import answer, encode
 from storage import idempotency
+from storage.ids import new_id
 
 Answer = tuple[int, Any]
 
@@ -60,6 +62,20 @@ async def write(
             idempotency.remember(session, scope, key, request_hash, status=status, body=orjson.loads(body))
             await idempotency.forget(session)
     return Response(body, status, media_type="application/json")
+
+
+async def reserved(request: Request, given: Services, principal: Principal, key: str | None, *, sent: bytes) -> UUID:
+    """The id of what a call makes elsewhere than in one transaction with its key: under a key the first call's, so that
+    a repeated one makes no other, also where the first ended in its midst.
+    """
+    if key is None:
+        return new_id()
+
+    async def work(_: AsyncSession) -> Answer:
+        return 200, {"id": new_id()}
+
+    first = await write(request, given, principal, key, sent=sent, work=work)
+    return UUID(orjson.loads(first.body)["id"])
 
 
 async def judge(

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError, ThreadForbiddenError
@@ -32,6 +33,8 @@ from storage.runs import ENDED, Run, shard_of
 _LONGEST_THREAD_ID = 200
 # Of one thread, which takes them one after the other: more is a client that does not look at how its runs stand.
 MAX_QUEUED = 100
+# Before PostgreSQL is asked again.
+_PAUSE_S = 0.5
 
 
 class Runs:
@@ -150,18 +153,19 @@ class Runs:
         input: Mapping[str, Any] | None = None,  # noqa: A002  # as the row's column
         *,
         owner: str | None = None,
+        new_run_id: UUID | None = None,
         deadline_s: float | None = None,
     ) -> Run:
         """A new run on a new thread that goes on from a checkpoint of this one, by default its last.
 
         `input` is merged into the checkpoint's values first. What came after the checkpoint is done anew, side effects
-        too. `owner` is the new run's, by default the old one's. Raises `NotFoundError` for a checkpoint that is not
-        there (any more).
+        too. `owner` is the new run's, by default the old one's. The same `new_run_id` a second time answers the first
+        fork. Raises `NotFoundError` for a checkpoint that is not there (any more).
         """
         async with self._database.begin() as session:
             source = await runs.get(session, run_id)
             run = Run(
-                run_id=new_id(), kind=source.kind, spec=source.spec, input=dict(input or {}),
+                run_id=new_run_id or new_id(), kind=source.kind, spec=source.spec, input=dict(input or {}),
                 owner=owner if owner is not None else source.owner, budget=source.budget, parent_run_id=run_id,
             )  # fmt: skip
             run.thread_id = str(run.run_id)
@@ -169,6 +173,9 @@ class Runs:
             if deadline_s is not None:
                 run.deadline_at = now() + timedelta(seconds=deadline_s)
             self._check(run)
+            await runs.hold_thread(session, run.thread_id)
+            if new_run_id is not None and (earlier := await session.get(Run, new_run_id)) is not None:
+                return _same(earlier, run)
             run.forked_from = await forking.copy(
                 session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id,
                 new_run_id=run.run_id,
@@ -217,20 +224,28 @@ class Runs:
             return await forking.checkpoints(session, run_id, run.thread_id, limit=limit, before=before)
 
     async def wait(self, run_id: UUID, timeout_s: float) -> Run:
-        """The run, as soon as it is ended or waits for an answer, or as it stands after `timeout_s` seconds."""
+        """The run, as soon as it is ended or waits for an answer, or as it stands after `timeout_s` seconds. An absence
+        of the database is waited out: the run is accepted all the same.
+        """
         run = await self.get(run_id)
-        if _settled(run):
-            return run
-        try:
-            async with asyncio.timeout(timeout_s), aclosing(self.follower.follow(run_id, run.event_seq)) as events:
-                async for event in events:
-                    if event.type in ("run.waiting", "run.completed", "run.failed", "run.cancelled"):
-                        run = await self.get(run_id)
-                        if _settled(run):
-                            return run
-        except TimeoutError:
-            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not _settled(run):
+                    try:
+                        run = await self._followed(run)
+                    except (SQLAlchemyError, ConnectionError):
+                        await asyncio.sleep(_PAUSE_S)
+                return run
         return await self.get(run_id)
+
+    async def _followed(self, run: Run) -> Run:
+        async with aclosing(self.follower.follow(run.run_id, run.event_seq)) as events:
+            async for event in events:
+                if event.type in ("run.waiting", "run.completed", "run.failed", "run.cancelled"):
+                    run = await self.get(run.run_id)
+                    if _settled(run):
+                        return run
+        return await self.get(run.run_id)
 
     async def close(self) -> None:
         await self.follower.close()

@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Any
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
@@ -14,14 +13,13 @@ from starlette.responses import Response
 from actors.agents import builtin
 from actors.errors import DefinitionFaultsError
 from serve import idempotency, wire
-from serve.auth import Caller, Principal, Speaker, authorize, principal, require_owner
+from serve.auth import Caller, Speaker, authorize, principal, require_owner
 from serve.deps import Given, IdempotencyKey, Services
 from serve.errors import ForbiddenError
 from serve.schemas import workflows as schemas
 from serve.schemas.fields import Name
 from serve.schemas.problems import problems
 from storage import workflows
-from storage.ids import new_id
 
 router = APIRouter(prefix="/agent-workflows", tags=["agent workflows"], dependencies=[Depends(principal)])
 
@@ -143,7 +141,8 @@ async def run_workflow(
     """
     caller = authorize(caller, body.wallet_address)
     workflow = await given.workflows.get(workflow_id_api)
-    run_id = await _reserved(request, given, caller, idempotency_key, body)
+    sent = body.model_dump_json().encode()
+    run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
     owner = caller.wallet
     if body.thread_id is not None and (last := await given.workflow_runs.last_on(body.thread_id)) is not None:
         require_owner(caller, last.owner, noun="thread", subject=body.thread_id)
@@ -165,21 +164,6 @@ async def run_workflow(
     status = 202 if outcome.status == "PENDING" else 200
     headers = {} if preferred is None else {"Preference-Applied": preferred}
     return wire.answer(schemas.of_outcome(outcome), status, headers={**headers, "Location": f"/runs/{run_id}"})
-
-
-async def _reserved(
-    request: Request, given: Services, caller: Principal, key: str | None, body: schemas.RunRequest
-) -> UUID:
-    """The id of the run to be: under an `Idempotency-Key` the first call's, so that a repeated one starts no other."""
-
-    async def work(_: AsyncSession) -> idempotency.Answer:
-        return 200, {"run_id": new_id()}
-
-    if key is None:
-        return new_id()
-    sent = body.model_dump_json().encode()
-    reserved = await idempotency.write(request, given, caller, key, sent=sent, work=work)
-    return UUID(orjson.loads(reserved.body)["run_id"])
 
 
 def _wait_s(prefer: str | None, most: float) -> tuple[float, str | None]:

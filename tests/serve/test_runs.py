@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -208,6 +208,11 @@ async def test_a_run_is_forked_from_any_checkpoint_with_or_without_a_body(
     assert (await client.post(f"/runs/{run_id}/fork", headers=OWNER)).status_code == 201
     nowhere = await client.post(f"/runs/{run_id}/fork", json={"checkpoint_id": "none"}, headers=OWNER)
     assert nowhere.status_code == 404
+    # A call that is made again, for its answer was lost, makes no second fork.
+    keyed = {**OWNER, "Idempotency-Key": "fork-1"}
+    twice = [(await client.post(f"/runs/{run_id}/fork", headers=keyed)).json()["run_id"] for _ in range(2)]
+    assert twice[0] == twice[1]
+    assert len(await engine.runs.list(parent_run_id=UUID(run_id))) == 3
 
 
 async def test_another_wallets_run_is_403_at_every_address(client: httpx.AsyncClient, engine: Engine) -> None:

@@ -441,6 +441,7 @@ async def test_a_budget_stops_a_run(client: httpx.AsyncClient, engine: Engine, l
 async def test_a_reviewed_tool_call_waits_and_a_rejected_one_is_never_made(
     client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub, web: SearchStub
 ) -> None:
+    """Elsewhere a rejected call is made all the same (langchain #37093)."""
     searcher = agent(allowed_tools=["web_search"])
     review = {"on": "tool_calls", "instructions": "Is this search allowed?"}
     workflow = await define(client, one_agent(agent_configs=[searcher], nodes=[node("a", review=review)]))
