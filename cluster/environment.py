@@ -36,6 +36,8 @@ VARIABLES = (
     Variable("HYVVE_HOST", "serve.host", "address the API listens on; `0.0.0.0` for all (default `127.0.0.1`)"),
     Variable("HYVVE_PORT", "serve.port", "port of the API (default 8000)"),
     Variable("HYVVE_DASHBOARD_PORT", "cluster.dashboard_port", "port of the Ray dashboard (default: first free from 8265)"),
+    Variable("HYVVE_DASHBOARD_URL", "serve.dashboard_url", "where browsers find it, for the console's links (default: where it listens)"),
+    Variable("HYVVE_CONSOLE_SESSION_S", "serve.console_session_s", "seconds that a sign-in to the console lasts (43200)"),
     Variable("HYVVE_REPLICAS", "serve.replicas", "processes that answer the API (default 1)"),
     Variable("HYVVE_CORS_ORIGINS", "serve.cors_origins", "origins of web clients, with commas, or `*`", "list"),
     Variable("HYVVE_API_KEYS", "serve.api_keys", "keys that callers must show, with commas; unset: none", "list", secret=True),

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cluster.folder import printable
 from cluster.report.items import Names
-from cluster.report.model import MEANING, Item, Report, coins
+from cluster.report.model import MEANING, Item, Report
+from serve.shown.amounts import coins
 
 _COLOURS = {"ACCEPT": "green", "REVIEW": "yellow", "REJECT": "red", "ERROR": "bright_black"}
 _BEST = 3

@@ -130,7 +130,7 @@ class Supervisor:
         scorer = _Beside(self._check_scorer)
         import ray  # noqa: F401, PLC0415 - half a second, while the services start
 
-        application = _Beside(lambda: ray_cluster.application(self._settings)) if self._api else None
+        imported = _Beside(ray_cluster.import_application) if self._api else None
         if not (cluster.embedded_postgres and cluster.embedded_redis):
             services.result()  # what is given may be wrong, and that is told before Ray is started for nothing
         services.raise_failure()
@@ -149,9 +149,11 @@ class Supervisor:
         scorer.result()
 
         url = None
-        if application is not None:
+        if imported is not None:
             self._tell("API", "deploying")
-            ray_cluster.deploy(self._settings, application.result())
+            imported.result()
+            api = ray_cluster.application(self._settings, dashboard_url=node.dashboard_url)
+            ray_cluster.deploy(self._settings, api)
             url = f"http://{_reachable(serve.host)}:{serve.port}"
             ray_cluster.wait_for_api(url)
             self._tell("API", url)

@@ -21,6 +21,8 @@ from actors.settings import AgentsSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import errors
 from serve.auth import Gate
+from serve.console import app as console_app
+from serve.console.app import build_console
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
@@ -64,6 +66,7 @@ def build_app(
         await workflow_runs.close()
         await definitions.close()
         await run_service.close()
+        await console.state.contents.close()
 
     app = FastAPI(
         title="Hyvve",
@@ -73,7 +76,7 @@ def build_app(
         docs_url=None,  # FastAPI's pages load their scripts from a CDN; `docs` serves its own
         redoc_url=None,
     )
-    app.state.services = Services(
+    given = Services(
         database=database,
         poll=poll,
         verification=verification,
@@ -87,6 +90,8 @@ def build_app(
         serve=serve_settings,
         reading=verification_settings,
     )
+    app.state.services = given
+    console = build_console(given)
     campaigns.add_poll(app)
     for module in (
         campaigns,
@@ -101,6 +106,7 @@ def build_app(
         docs,
     ):
         app.include_router(module.router)
+    app.mount(console_app.PATH, console)
     errors.install(app, retry_after_s=serve_settings.retry_after_s)
     # The last added is the outermost: CORS answers preflights and marks even a 500 as readable.
     app.add_middleware(

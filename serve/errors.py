@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import psycopg
@@ -167,18 +167,40 @@ def problem(
     return Response(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI, *, retry_after_s: int) -> None:
-    """Answer every error that leaves a route as a problem document."""
+class Write(Protocol):
+    """Makes the answer that tells of an error; `members` are further facts of it, `None` where there are none."""
+
+    def __call__(
+        self,
+        request: Request,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> Response: ...
+
+
+def as_problem(
+    request: Request, status: int, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """The error as a problem document."""
+    return problem(status, code, detail, instance=request.url.path, headers=headers, **members)
+
+
+def install(app: FastAPI, *, retry_after_s: int, write: Write = as_problem) -> None:
+    """Answer every error that leaves a route, as a problem document or as `write` does."""
     retry = {"Retry-After": str(retry_after_s)}
 
     async def hyvve(request: Request, error: Exception) -> Response:
         assert isinstance(error, HyvveError)
         status = status_of(error)
         if status == 500:
-            return _internal(request, error)
+            return _internal(request, error, write)
         headers = retry if status == 503 else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-        return problem(
-            status, error.code, error.message, instance=request.url.path, headers=headers,
+        return write(
+            request, status, error.code, error.message, headers=headers,
             subject=error.subject, fields=error.details.get("fields"), state=_state(error),
             conflict=error.details.get("conflict"), errors=error.details.get("errors"),
         )  # fmt: skip
@@ -187,7 +209,7 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
         assert isinstance(error, RequestValidationError)
         fields = [_field(entry) for entry in error.errors()]
         detail = "; ".join(f"{field['path']}: {field['message']}" for field in fields[:5])
-        return problem(422, "invalid", detail, instance=request.url.path, errors=fields)
+        return write(request, 422, "invalid", detail, errors=fields)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -196,27 +218,25 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
             if isinstance(error.__cause__, RecursionError):
                 reason = f"is nested deeper than the limit of {MAX_DEPTH} levels"
             field = {"in": "body", "path": "$", "message": reason, "code": "json_invalid"}
-            return problem(422, "invalid", f"the body {reason}", instance=request.url.path, errors=[field])
+            return write(request, 422, "invalid", f"the body {reason}", errors=[field])
         code = HTTPStatus(error.status_code).name.lower()
-        return problem(
-            error.status_code, code, str(error.detail), instance=request.url.path, headers=error.headers
-        )  # fmt: skip
+        return write(request, error.status_code, code, str(error.detail), headers=error.headers)
 
     def unavailable(detail: str) -> Callable[[Request, Exception], Any]:
         async def answer(request: Request, error: Exception) -> Response:
             logger.warning("%s (%s)", detail, error)
-            return problem(503, "unavailable", detail, instance=request.url.path, headers=retry)
+            return write(request, 503, "unavailable", detail, headers=retry)
 
         return answer
 
     async def database(request: Request, error: Exception) -> Response:
         if isinstance(error, sqlalchemy.exc.DataError):
             # Schemas bound every field; this is the net under them.
-            return problem(422, "invalid", "a value is out of the range that can be kept", instance=request.url.path)
+            return write(request, 422, "invalid", "a value is out of the range that can be kept")
         down = isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError | psycopg.Error)
         if down or (isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated):
             return await unavailable(_DATABASE_DOWN)(request, error)  # type: ignore[no-any-return]  # our own closure
-        return _internal(request, error)
+        return _internal(request, error, write)
 
     app.add_exception_handler(HyvveError, hyvve)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -230,8 +250,9 @@ def install(app: FastAPI, *, retry_after_s: int) -> None:
 class LastResort:
     """Answers what no handler knew as a 500 that tells nothing of the inside. Sits within CORS, so browsers see it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, write: Write = as_problem) -> None:
         self.app = app
+        self._write = write
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -249,7 +270,7 @@ class LastResort:
         except Exception as error:
             if started:
                 raise
-            response = _internal(Request(scope), error)
+            response = _internal(Request(scope), error, self._write)
             await response(scope, receive, send)
 
 
@@ -259,9 +280,9 @@ def _state(error: HyvveError) -> dict[str, Any] | None:
     return {"status": state} if isinstance(state, str) else state
 
 
-def _internal(request: Request, error: Exception) -> Response:
+def _internal(request: Request, error: Exception, write: Write) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return problem(500, "internal", _UNKNOWN, instance=request.url.path)
+    return write(request, 500, "internal", _UNKNOWN)
 
 
 def _field(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -32,6 +32,10 @@ class ServeSettings(BaseModel):
     run_wait_s: float = Field(default=30.0, ge=0)
     # Rendered campaigns kept per replica.
     poll_cache_size: int = Field(default=10_000, ge=1)
+    # Where operators' browsers find Ray's dashboard; none: the console has no links to it.
+    dashboard_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    # How long a sign-in to the console lasts.
+    console_session_s: int = Field(default=12 * 3600, ge=60)
 
     # Ray Serve.
     host: str = "127.0.0.1"

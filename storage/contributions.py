@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, exists, select, text
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, exists, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -17,7 +18,7 @@ from storage.clock import now
 from storage.columns import Timestamp
 from storage.engine import Base
 from storage.errors import ConflictError, NotFoundError
-from storage.ids import new_id
+from storage.ids import first_id, new_id
 
 
 class Contribution(Base):
@@ -165,6 +166,41 @@ async def of_campaign(
     if after is not None:
         query = query.where(Contribution.seq > after)
     return (await session.execute(query.order_by(Contribution.seq).limit(limit))).scalars().all()
+
+
+async def of_ids(session: AsyncSession, contribution_ids: Sequence[UUID]) -> dict[UUID | None, Contribution]:
+    """Those of these contributions that there are, by their ids."""
+    query = select(Contribution).where(Contribution.contribution_id.in_(contribution_ids))
+    return {row.contribution_id: row for row in (await session.execute(query)).scalars()}
+
+
+async def judged(
+    session: AsyncSession, campaign_id: UUID, *, verdict: str | None = None, limit: int, after: int | None = None
+) -> Sequence[Contribution]:
+    """A campaign's contributions of this verdict, or of any, in order of submission, those with `seq` above `after`.
+    The verdict `NONE` is that of those that nobody has judged yet.
+    """
+    query = select(Contribution).where(Contribution.campaign_id == campaign_id)
+    if verdict is not None:
+        query = query.where(Contribution.verdict.is_(None) if verdict == "NONE" else Contribution.verdict == verdict)
+    if after is not None:
+        query = query.where(Contribution.seq > after)
+    return (await session.execute(query.order_by(Contribution.seq).limit(limit))).scalars().all()
+
+
+async def scores(session: AsyncSession, campaign_id: UUID, *, step: int) -> list[tuple[float | None, str | None, int]]:
+    """How many of a campaign's contributions have which verdict at which score, rounded down to whole `step`s."""
+    score = func.floor(Contribution.verified_score / step) * step
+    query = select(score, Contribution.verdict, func.count()).where(Contribution.campaign_id == campaign_id)
+    found = await session.execute(query.group_by(score, Contribution.verdict))
+    return [(None if at is None else float(at), verdict, count) for at, verdict, count in found]
+
+
+async def submitted_since(session: AsyncSession, since: datetime) -> int:
+    """How many were handed in then or later, of all campaigns."""
+    # Ids sort by time, so the primary key ends the search.
+    query = select(func.count()).where(Contribution.contribution_id >= first_id(since))
+    return int((await session.execute(query)).scalar_one())
 
 
 async def sources(session: AsyncSession, contribution_ids: Sequence[UUID]) -> list[Source]:

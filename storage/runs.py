@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -176,6 +177,32 @@ async def page(
     if after is not None:
         query = query.where(Run.run_id < after)
     return (await session.execute(query.order_by(Run.run_id.desc()).limit(limit))).scalars().all()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many runs stand how: those with work left, by state; and those ended since a moment, by minute and state."""
+
+    unfinished: dict[str, int]
+    ended: list[tuple[datetime, str, int]]
+
+
+async def tally(session: AsyncSession, *, since: datetime, owner: str | None = None, unowned: bool = False) -> Tally:
+    """Of one owner's runs, of the system's alone (`unowned`), or of all."""
+    whose = [Run.owner.is_(None)] if unowned else [] if owner is None else [Run.owner == owner]
+    standing = select(Run.status, func.count()).where(Run.status.in_(UNFINISHED), *whose).group_by(Run.status)
+    minute = func.date_trunc("minute", Run.ended_at)
+    ended = (
+        # What retention has left of a run is the first column of the index that holds its end.
+        select(minute, Run.status, func.count())
+        .where(Run.retained.in_(("all", "latest", "none", "nothing")), Run.ended_at >= since, *whose)
+        .group_by(minute, Run.status)
+        .order_by(minute)
+    )
+    return Tally(
+        unfinished={row[0]: row[1] for row in await session.execute(standing)},
+        ended=[(at, status, count) for at, status, count in await session.execute(ended)],
+    )
 
 
 async def hold_thread(session: AsyncSession, thread_id: str) -> None:

@@ -13,13 +13,15 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, func, select, text, update
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, UniqueConstraint, func, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
-from storage import contributions, verdict_reviews  # noqa: F401  # the first is the table that foreign keys name
+from storage import verdict_reviews
+from storage.campaigns import Campaign
 from storage.clock import now
 from storage.columns import Json, JsonList, Timestamp
+from storage.contributions import Contribution
 from storage.engine import Base
 from storage.errors import ConflictError, NotFoundError
 from storage.ids import new_id
@@ -395,6 +397,76 @@ async def of_contribution(session: AsyncSession, contribution_id: UUID, *, limit
     """A contribution's results, newest first."""
     query = select(VerificationResult).where(VerificationResult.contribution_id == contribution_id)
     return (await session.execute(query.order_by(VerificationResult.result_id.desc()).limit(limit))).scalars().all()
+
+
+async def last_of_each(session: AsyncSession, contribution_ids: Sequence[UUID]) -> dict[UUID, VerificationResult]:
+    """The newest result of each of these contributions that has one."""
+    query = (
+        select(VerificationResult)
+        .distinct(VerificationResult.contribution_id)
+        .where(VerificationResult.contribution_id.in_(contribution_ids))
+        .order_by(VerificationResult.contribution_id, VerificationResult.result_id.desc())
+    )
+    rows = (await session.execute(query)).scalars().all()
+    return {row.contribution_id: row for row in rows if row.contribution_id is not None}
+
+
+async def duplicates(
+    session: AsyncSession, campaign_id: UUID, *, limit: int, after: int = 0
+) -> list[tuple[int, VerificationResult]]:
+    """`(seq, result)` of a campaign's contributions that repeat an earlier one by their newest result, in order of
+    submission, those with `seq` above `after`.
+    """
+    last = (
+        select(VerificationResult)
+        .where(VerificationResult.contribution_id == Contribution.contribution_id)
+        .order_by(VerificationResult.result_id.desc())
+        .limit(1)
+        .lateral()
+    )
+    found = aliased(VerificationResult, last)
+    query = (
+        select(Contribution.seq, found)
+        .join(last, true())
+        .where(Contribution.campaign_id == campaign_id, Contribution.seq > after, found.duplicate_of.is_not(None))
+        .order_by(Contribution.seq)
+        .limit(limit)
+    )
+    return [(seq, row) for seq, row in await session.execute(query)]
+
+
+async def judged_since(session: AsyncSession, since: datetime, *, most: int) -> int:
+    """How many judgements were written then or later, counted no further than `most`."""
+    newest = select(VerificationResult.created_at).order_by(VerificationResult.result_id.desc()).limit(most).subquery()
+    query = select(func.count()).select_from(newest).where(newest.c.created_at >= since)
+    return int((await session.execute(query)).scalar_one())
+
+
+async def under_way(session: AsyncSession, *, limit: int) -> list[tuple[UUID, UUID, str, str, int, int]]:
+    """Batches that are pending or running, newest first: batch, campaign, its title, state, items, items judged."""
+    judged = (
+        select(func.count())
+        .where(VerificationResult.batch_id == VerificationBatch.batch_id)
+        .correlate(VerificationBatch)
+        .scalar_subquery()
+    )
+    query = (
+        select(
+            VerificationBatch.batch_id, Campaign.campaign_id, Campaign.title, VerificationBatch.state,
+            VerificationBatch.triggered_count, judged,
+        )
+        .join(Campaign, Campaign.campaign_id == VerificationBatch.campaign_id)
+        .where(VerificationBatch.state.in_(UNFINISHED))
+        .order_by(VerificationBatch.batch_id.desc())
+        .limit(limit)
+    )  # fmt: skip
+    return [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in await session.execute(query)]
+
+
+async def batches_of(session: AsyncSession, campaign_id: UUID, *, limit: int) -> Sequence[VerificationBatch]:
+    """A campaign's batches, newest first."""
+    query = select(VerificationBatch).where(VerificationBatch.campaign_id == campaign_id)
+    return (await session.execute(query.order_by(VerificationBatch.created_at.desc()).limit(limit))).scalars().all()
 
 
 async def request_cancel(session: AsyncSession, batch_id: UUID) -> VerificationBatch:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ForeignKey, Index, select
+from sqlalchemy import ColumnElement, ForeignKey, Index, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -138,6 +138,17 @@ async def payload_of(session: AsyncSession, workflow_id: UUID, version: int) -> 
 
 async def of_wallet(session: AsyncSession, wallet: str, *, limit: int, after: UUID | None = None) -> Sequence[Workflow]:
     """The wallet's workflows, newest first, those made before the one with id `after`."""
+    return await _page(session, WorkflowDefinition.wallet_address == wallet, limit=limit, after=after)
+
+
+async def newest(session: AsyncSession, *, limit: int, after: UUID | None = None) -> Sequence[Workflow]:
+    """Workflows of any wallet, newest first, those made before the one with id `after`."""
+    return await _page(session, true(), limit=limit, after=after)
+
+
+async def _page(
+    session: AsyncSession, whose: ColumnElement[bool], *, limit: int, after: UUID | None
+) -> Sequence[Workflow]:
     query = (
         select(WorkflowDefinition, WorkflowVersion.payload)
         .join(
@@ -145,7 +156,7 @@ async def of_wallet(session: AsyncSession, wallet: str, *, limit: int, after: UU
             (WorkflowVersion.workflow_id == WorkflowDefinition.workflow_id)
             & (WorkflowVersion.version == WorkflowDefinition.version),
         )
-        .where(WorkflowDefinition.wallet_address == wallet, WorkflowDefinition.deleted_at.is_(None))
+        .where(whose, WorkflowDefinition.deleted_at.is_(None))
         .order_by(WorkflowDefinition.workflow_id.desc())
         .limit(limit)
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from cluster.report.chart import bar
-from cluster.report.difference import MAX_WORDS, marked
-from cluster.report.escape import inert, isolated
 from cluster.report.model import Item, Preview, Report
+from serve.shown.chart import bar
+from serve.shown.difference import MAX_WORDS, marked
+from serve.shown.escape import inert, isolated
 
 _EXCERPT = 1_500
 _OPEN = ' open="open"'

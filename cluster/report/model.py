@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cluster.brief import BriefFile
+from serve.shown.amounts import coins
 
 VERDICTS = ("ACCEPT", "REVIEW", "REJECT", "ERROR")
 # What each verdict means to a reader.
@@ -16,7 +17,6 @@ MEANING = {
     "REJECT": "does not meet the brief",
     "ERROR": "could not be judged",
 }
-_COIN = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,3 @@ def _contributor(name: str, items: list[Item]) -> Contributor:
         mean_score=sum(scores) / len(scores) if scores else None,
         duplicates=sum(item.original is not None for item in items),
     )
-
-
-def coins(amount: int) -> str:
-    """An amount of octas in coins, without a float: 25000000 is 0.25."""
-    whole, rest = divmod(amount, _COIN)
-    return f"{whole:,}.{rest:08d}".rstrip("0").rstrip(".")

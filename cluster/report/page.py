@@ -11,10 +11,11 @@ import base64
 import hashlib
 from pathlib import Path
 
-from cluster.report.chart import histogram, proportions
-from cluster.report.escape import inert, isolated
 from cluster.report.items import Names, listed, pair
-from cluster.report.model import MEANING, VERDICTS, Item, Report, coins
+from cluster.report.model import MEANING, VERDICTS, Item, Report
+from serve.shown.amounts import coins
+from serve.shown.chart import binned, histogram, proportions
+from serve.shown.escape import inert, isolated
 
 # Past these a browser gets slow; results.csv holds every row.
 MAX_ITEMS = 5_000
@@ -133,9 +134,10 @@ def _scores(report: Report) -> str:
         f'<p class="quiet">{_count(unscored, "contribution")} without a score: not shown here.</p>' if unscored else ""
     )
     legend = "".join(f'<span class="{verdict.lower()}">{verdict}</span>' for verdict in VERDICTS[:3])
+    bins = binned((item.score, item.verdict, 1) for item in report.items)
     return (
         f'<section><h2>Scores</h2><div class="legend">{legend}</div>'
-        f"{histogram(report.items, report.brief.required_quality_score)}{note}</section>"
+        f"{histogram(bins, report.brief.required_quality_score)}{note}</section>"
     )
 
 

@@ -19,11 +19,12 @@ from PIL import Image, PngImagePlugin
 from actors.settings import ReadLimits
 from cluster.brief import BriefFile
 from cluster.report import page, results_csv
-from cluster.report.chart import histogram
-from cluster.report.difference import MAX_WORDS, marked
-from cluster.report.escape import inert
-from cluster.report.model import Item, Mark, Preview, Report, coins
+from cluster.report.model import Item, Mark, Preview, Report
 from cluster.report.preview import preview, thumbnail
+from serve.shown.amounts import coins
+from serve.shown.chart import binned, histogram
+from serve.shown.difference import MAX_WORDS, marked
+from serve.shown.escape import inert
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>'</style></title>&lt;"
 RTL = "recipe\u202efdp.txt"
@@ -168,7 +169,7 @@ def test_a_large_report_stays_openable_and_says_what_it_leaves_out() -> None:
 def test_every_score_is_in_the_histogram_once() -> None:
     items = [item(n, score=float(s), verdict=v) for n, (s, v) in enumerate(
         [(0, "REJECT"), (4.99, "REJECT"), (5, "REJECT"), (69.9, "REVIEW"), (70, "ACCEPT"), (100, "ACCEPT")], start=1)]  # fmt: skip
-    drawn = histogram(items, 70.0)
+    drawn = histogram(binned((item.score, item.verdict, 1) for item in items), 70.0)
     titles = re.findall(r"<title>(\d+)–(\d+): (\d+) (\w+)</title>", drawn)
     assert sorted(titles) == sorted([
         ("0", "5", "2", "REJECT"), ("5", "10", "1", "REJECT"), ("65", "70", "1", "REVIEW"), ("70", "75", "1", "ACCEPT"),

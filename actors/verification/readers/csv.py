@@ -42,7 +42,7 @@ def looks_like_table(text: str) -> bool:
     if len(rows) < 3 or any(len(row) != width for row in rows[:-1]):
         return False
     # Lines of prose with a comma each are no table: cells are short and no header cell ends like a sentence.
-    return _has_header(rows[0], rows[1:]) and not any(cell.rstrip().endswith((".", "!", "?")) for cell in rows[0])
+    return has_header(rows[0], rows[1:]) and not any(cell.rstrip().endswith((".", "!", "?")) for cell in rows[0])
 
 
 def read_table(text: str, *, max_rows: int, max_tokens: int, preview: bool = False) -> Table:
@@ -55,7 +55,7 @@ def read_table(text: str, *, max_rows: int, max_tokens: int, preview: bool = Fal
     sample = [row for _, row in zip(range(_SAMPLE_ROWS), records, strict=False)]
     if not sample:
         raise EmptyContentError("the table has no rows")
-    header = sample[0] if _has_header(sample[0], sample[1:]) else None
+    header = sample[0] if has_header(sample[0], sample[1:]) else None
     width = len(header) if header is not None else width
     lines: list[str] = []
     left_out: list[str] = []
@@ -152,7 +152,7 @@ def _dialect(text: str) -> tuple[str, int]:
     return best[2], max(best[1], 1)
 
 
-def _has_header(first: list[str], rest: list[list[str]]) -> bool:
+def has_header(first: list[str], rest: list[list[str]]) -> bool:
     """A header names its columns: every cell is filled, short and no number, and no two are alike."""
     cells = [cell.strip() for cell in first]
     if not rest or not all(cells) or len(set(cells)) != len(cells):

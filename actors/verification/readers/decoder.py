@@ -24,6 +24,7 @@ from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from actors.errors import UnreadableError
 from actors.verification.readers.image import read_image
 from actors.verification.readers.pdf import read_pdf
+from actors.verification.readers.picture import draw
 from storage.errors import HyvveError
 
 REQUEST = struct.Struct(">II")
@@ -89,6 +90,8 @@ def _read(request: dict[str, Any], data: bytes) -> dict[str, Any]:
             max_expanded_bytes=request["max_expanded_bytes"],
             preview=request["preview"],
         )
+    if request["read"] == "picture":
+        return draw(data, format_name=request["format"], max_pixels=request["max_pixels"], side=request["side"])
     return read_image(data, format_name=request["format"], max_pixels=request["max_pixels"])
 
 

@@ -13,11 +13,15 @@ from pypdf.generic import ArrayObject, StreamObject
 from actors.errors import ContentTooLargeError, UnreadableError
 from actors.verification.readers.text import BYTES_PER_TOKEN, about, clean, first_paragraph, keep_beginning
 
+# Between pages.
+_BREAK = "\n\n"
 _SPACES = re.compile(r"[ \t\u00a0]+")
 
 
 def read_pdf(data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes: int, preview: bool) -> dict[str, Any]:
-    """`{"text", "left_out", "notes", "pages"}` of a PDF's pages, as many as fit the token budget.
+    """`{"text", "starts", "left_out", "notes", "pages"}` of a PDF's pages, as many as fit the token budget.
+
+    `starts` says where in `text` which page begins: `[[number, offset], …]`.
 
     Raises `ContentTooLargeError` past `max_pages` pages or where the pages' streams expand past
     `max_expanded_bytes`; `UnreadableError` for what is encrypted, broken or holds no text.
@@ -45,6 +49,7 @@ def read_pdf(data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes
 def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int, *, preview: bool) -> dict[str, Any]:
     reader, pages = _open(data, max_pages)
     texts: list[str] = []
+    kept_pages: list[int] = []
     left_out: list[str] = []
     blank: list[int] = []
     expanded = used = 0
@@ -64,6 +69,7 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
         if preview:
             paragraph, more = first_paragraph(text)
             texts.append(keep_beginning(paragraph, max_tokens)[0])
+            kept_pages.append(number)
             if more:
                 left_out.append(f"the rest of page {number:,}")
             if number < pages:
@@ -74,6 +80,7 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
             if not texts:
                 kept, dropped = keep_beginning(text, max_tokens)
                 texts.append(kept)
+                kept_pages.append(number)
                 left_out.append(f"{about(dropped)} of page {number:,}")
                 number += 1  # noqa: PLW2901  # this page is kept in part; the next is the first left out whole
             if number <= pages:
@@ -81,6 +88,7 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
             break
         used += size
         texts.append(text)
+        kept_pages.append(number)
     if not texts:
         what = "its page holds" if pages == 1 else f"its {pages:,} pages hold"
         raise UnreadableError(
@@ -89,7 +97,11 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
     notes = [f"a PDF of {pages:,} page{'s' * (pages != 1)}"]
     if blank:
         notes.append(f"no text on {_listed(blank)}")
-    return {"text": "\n\n".join(texts), "left_out": left_out, "notes": notes, "pages": pages}
+    starts, offset = [], 0
+    for number, text in zip(kept_pages, texts, strict=True):
+        starts.append([number, offset])
+        offset += len(text) + len(_BREAK)
+    return {"text": _BREAK.join(texts), "starts": starts, "left_out": left_out, "notes": notes, "pages": pages}
 
 
 def _open(data: bytes, max_pages: int) -> tuple[pypdf.PdfReader, int]:

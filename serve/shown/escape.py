@@ -1,6 +1,6 @@
 """Untrusted text in HTML: inert, and visibly what it is.
 
-Everything in a report that somebody else wrote goes through here: file names, contents, reasons.
+Everything in a report or in the console that somebody else wrote goes through here: file names, contents, reasons.
 """
 
 from __future__ import annotations

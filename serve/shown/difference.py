@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-from cluster.report.escape import inert
+from serve.shown.escape import inert
 
 _WORDS = re.compile(r"(\s*)(\S+)")
 # The matcher is quadratic in the worst case; a duplicate shows itself well before this many words.

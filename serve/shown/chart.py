@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from cluster.report.model import Item
+from collections.abc import Iterable, Sequence
 
 _BIN = 5
+BINS = 100 // _BIN
 _WIDTH, _HEIGHT = 760, 330
 _LEFT, _TOP, _BOTTOM = 34, 22, 26
 # Bottom to top within a bar.
 _STACK = ("ACCEPT", "REVIEW", "REJECT")
 
 
-def histogram(items: Sequence[Item], required: float) -> str:
-    """Counts of scores in steps of five points, coloured by verdict, with the required score as a line."""
-    bins = [dict.fromkeys(_STACK, 0) for _ in range(100 // _BIN)]
-    for item in items:
-        if item.score is not None and item.verdict in _STACK:
-            bins[min(int(max(item.score, 0.0) // _BIN), len(bins) - 1)][item.verdict] += 1
+def binned(counted: Iterable[tuple[float | None, str, int]]) -> list[dict[str, int]]:
+    """Counts by verdict in steps of five points, of (score, verdict, how many); what has no score is left out."""
+    bins = [dict.fromkeys(_STACK, 0) for _ in range(BINS)]
+    for score, verdict, count in counted:
+        if score is not None and verdict in _STACK:
+            bins[min(int(max(score, 0.0) // _BIN), BINS - 1)][verdict] += count
+    return bins
+
+
+def histogram(bins: Sequence[dict[str, int]], required: float) -> str:
+    """What `binned` counted, coloured by verdict, with the required score as a line."""
     highest = max((sum(each.values()) for each in bins), default=0)
     if highest == 0:
         return '<p class="quiet">No contribution has a score.</p>'

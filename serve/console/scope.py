@@ -1,0 +1,40 @@
+"""Whose runs a visitor sees: those that the API would show the same principal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from serve.auth import require_owner
+from serve.console.session import Visitor
+from serve.deps import Services
+from storage.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One owner's, the system's alone (`unowned`), or all."""
+
+    owner: str | None
+    unowned: bool
+
+    @classmethod
+    def of(cls, visitor: Visitor) -> Scope:
+        return cls(visitor.wallet, visitor.wallet is None and not visitor.sees_all)
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """As the queries of runs take them."""
+        return {"owner": self.owner, "unowned": self.unowned}
+
+    @property
+    def key(self) -> str:
+        """Tells one scope's pages from another's."""
+        return f"owner={self.owner}" if self.owner else "unowned" if self.unowned else "all"
+
+
+async def owned_run(given: Services, visitor: Visitor, run_id: Any) -> Run:
+    """The run, which is the visitor's to see. Raises `NotFoundError`, or `ForbiddenError`."""
+    run = await given.runs.get(run_id)
+    require_owner(visitor.principal, run.owner, noun="run", subject=str(run_id))
+    return run
