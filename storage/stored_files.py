@@ -18,6 +18,7 @@ from storage.clock import now
 from storage.columns import Timestamp
 from storage.contributions import Contribution
 from storage.engine import Base
+from storage.errors import NotFoundError
 from storage.ids import new_id
 
 
@@ -50,6 +51,14 @@ async def keep(
     await session.execute(statement)
     query = select(StoredFile).where(StoredFile.owner == owner, StoredFile.blob_id == blob_id, StoredFile.name == name)
     return (await session.execute(query)).scalar_one()
+
+
+async def get(session: AsyncSession, file_id: UUID) -> StoredFile:
+    """The record, whoever's. Raises `NotFoundError`."""
+    row = await session.get(StoredFile, file_id)
+    if row is None:
+        raise NotFoundError.of("stored file", str(file_id))
+    return row
 
 
 async def of_owner(session: AsyncSession, owner: str, *, limit: int, after: UUID | None = None) -> Sequence[StoredFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -93,6 +94,12 @@ def clipped(text: Any, limit: int = 160) -> str:
     """The beginning of a text, on one line."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 1].rsplit(" ", 1)[0] + " …"
+
+
+def points(text: str, limit: int = 20) -> list[str]:
+    """The points of a brief, which clients send with `|||` or line breaks between them."""
+    found = [part.strip(" \t\r-•") for part in re.split(r"\|\|\||\n", text)]
+    return [clipped(part, 400) for part in found if part][:limit]
 
 
 def shown(value: Any) -> Markup:

@@ -79,8 +79,9 @@ def drawn(definition: WorkflowDefinition) -> Markup:
         )
     return Markup(
         '<svg class="graph" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="The workflow as a'
-        ' graph; the tables below tell the same"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
-        ' markerHeight="7" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>{2}</svg>'
+        ' graph; the tables below tell the same"><defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4"'
+        ' markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0 0 8 4 0 8z"/></marker></defs>'
+        "{2}</svg>"
     ).format(f"{width:.0f}", f"{height:.0f}", Markup("".join(parts)))  # noqa: S704  # escaped where they are made
 
 

@@ -38,7 +38,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         tone=formats.tone, span=formats.span, moment=formats.moment, dollars=formats.dollars, size=formats.size,
-        short=formats.short, clipped=formats.clipped, whole=formats.whole, coins=coins,
+        short=formats.short, clipped=formats.clipped, points=formats.points, whole=formats.whole, coins=coins,
     )  # fmt: skip
     environment.globals.update(count=formats.count, bar=bar, now=now)
     return environment

@@ -1,4 +1,4 @@
-"""Whose runs a visitor sees: those that the API would show the same principal."""
+"""Whose runs and reviews a visitor sees: those that the API would show the same principal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from serve.auth import require_owner
 from serve.console.session import Visitor
 from serve.deps import Services
+from storage.reviews import Sight
 from storage.runs import Run
 
 
@@ -31,6 +32,11 @@ class Scope:
     def key(self) -> str:
         """Tells one scope's pages from another's."""
         return f"owner={self.owner}" if self.owner else "unowned" if self.unowned else "all"
+
+
+def sight(visitor: Visitor) -> Sight:
+    """Which reviews this visitor sees: as the API, by wallet, and those that name this person."""
+    return Sight(everything=visitor.sees_all, wallet=visitor.wallet, reviewer=visitor.name)
 
 
 async def owned_run(given: Services, visitor: Visitor, run_id: Any) -> Run:

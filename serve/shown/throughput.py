@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 MINUTES = 60
-_WIDTH, _HEIGHT = 760, 200
+_WIDTH, _HEIGHT = 1160, 190
 _LEFT, _TOP, _BOTTOM = 34, 10, 24
 # Bottom to top within a bar, with their tones.
 _STACK = (("completed", "accept"), ("failed", "reject"), ("cancelled", "error"))

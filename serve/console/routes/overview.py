@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from serve.console.live import changes
 from serve.console.pages import page
-from serve.console.scope import Scope
+from serve.console.scope import Scope, sight
 from serve.console.session import Visiting
 from serve.deps import Given, Services
 from serve.shown.throughput import throughput
 from storage import contributions, firings, runs, verifications
 from storage.clock import now
+from storage.reviews import Sight
 from storage.runs import Run
 
 router = APIRouter()
@@ -24,6 +25,7 @@ router = APIRouter()
 _LISTED = 6
 # Judgements are counted no further than this, so that the page costs the same after a batch of a million.
 MOST_JUDGED = 10_000
+MOST_REVIEWS = 100
 
 
 @router.get("/")
@@ -42,13 +44,15 @@ async def overview(request: Request, given: Given, visitor: Visiting) -> Respons
         judged = await verifications.judged_since(session, since, most=MOST_JUDGED)
         batches = await verifications.under_way(session, limit=_LISTED)
         schedules = await firings.last_of_each(session)
+    asked = await given.reviews.queue(sight(visitor), limit=MOST_REVIEWS)
     ended = {
         state: sum(count for _, each, count in tally.ended if each == state)
         for state in ("completed", "failed", "cancelled")
     }
     return page(
         request, "overview.html", tally=tally, ended=ended, running=running, waiting=waiting, failed=failed,
-        submitted=submitted, judged=judged, most_judged=MOST_JUDGED, batches=batches,
+        reviews=asked[:_LISTED], to_review=len(asked), most_reviews=MOST_REVIEWS, submitted=submitted, judged=judged,
+        most_judged=MOST_JUDGED, batches=batches,
         troubled=[(each, firing) for each, firing in schedules if firing is not None and firing.state == "failed"],
         chart=Markup(throughput(tally.ended, moment)),  # noqa: S704  # numbers and names of states
     )  # fmt: skip
@@ -56,11 +60,11 @@ async def overview(request: Request, given: Given, visitor: Visiting) -> Respons
 
 @router.get("/live")
 async def live(request: Request, given: Given, visitor: Visiting) -> Response:
-    scope = Scope.of(visitor)
-    return changes(request, given, f"overview {scope.key}", lambda: _standing(given, scope))
+    scope, seen = Scope.of(visitor), sight(visitor)
+    return changes(request, given, f"overview {scope.key} {seen}", lambda: _standing(given, scope, seen))
 
 
-async def _standing(given: Services, scope: Scope) -> Any:
+async def _standing(given: Services, scope: Scope, seen: Sight) -> Any:
     since = now().replace(second=0, microsecond=0) - timedelta(hours=1)
     async with given.database.read() as session:
         tally = await runs.tally(session, since=since, **scope.filters)
@@ -68,7 +72,8 @@ async def _standing(given: Services, scope: Scope) -> Any:
             session, limit=2 * _LISTED, statuses=("running", "waiting"), light=True, **scope.filters
         )
         batches = await verifications.under_way(session, limit=_LISTED)
-    return [tally.unfinished, tally.ended, [stands(run) for run in newest], [list(each) for each in batches]]
+    asked = [[each.review_id, each.holder] for each in await given.reviews.queue(seen, limit=MOST_REVIEWS)]
+    return [asked, tally.unfinished, tally.ended, [stands(run) for run in newest], [list(each) for each in batches]]
 
 
 def stands(run: Run) -> list[Any]:

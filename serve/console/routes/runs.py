@@ -57,7 +57,7 @@ async def list_runs(
     shown = rows[:_PAGE]
     return page(
         request, "runs.html", runs=shown, more=shown[-1].run_id if len(rows) > _PAGE else None, after=after,
-        status=status or "", kind=kind or "", thread=thread or "", statuses=STATUSES,
+        state=status or "", kind=kind or "", thread=thread or "", statuses=STATUSES,
     )  # fmt: skip
 
 

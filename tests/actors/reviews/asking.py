@@ -44,8 +44,11 @@ def _asking(checkpoint: str, spec: dict[str, Any]) -> Any:
             question = Question(
                 review_id=review_id_of(current().run_id, checkpoint, number),
                 checkpoint=checkpoint,
-                title=f"May {checkpoint} go on?",
-                **{"subject": {"prompt": f"a cat, {number}"}, **spec.get("question", {})},
+                **{
+                    "title": f"May {checkpoint} go on?",
+                    "subject": {"prompt": f"a cat, {number}"},
+                    **spec.get("question", {}),
+                },
             )
             told.append(ask(question).model_dump(mode="json"))
         keep("response", checkpoint, {"answers": [each["answer"] for each in told]})
