@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test check format lock bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting clean
+.PHONY: help setup demo test check format lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ format: $(STAMP) ## format and mend what can be mended
 
 lock: $(STAMP) ## compile requirements/lock.txt anew
 	UV=$(BIN)/uv requirements/compile.sh
+
+screenshots: $(STAMP) ## every page of the console anew, as docs/console/*.png; needs chromium
+	$(BIN)/python -m tests.serve.console.screenshots
 
 bench: bench-up bench-serve bench-verify bench-quality bench-forms bench-runs bench-waiting ## every benchmark
 

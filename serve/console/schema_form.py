@@ -66,6 +66,11 @@ class SchemaForm:
     json: str = ""
     faults: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The subject's members, in the order of their controls."""
+        return list(dict.fromkeys(str(entry.path[0]) for entry in self.entries()))
+
     def entries(self) -> Iterator[Entry]:
         """All controls, in order."""
         yield from _entries(self.parts)
@@ -81,7 +86,7 @@ def form_of(subject: dict[str, Any], schema: dict[str, Any] | None) -> SchemaFor
         fields += read_schema(None, more).fields if more else ()
     except FormSchemaError:
         return SchemaForm(json=whole)
-    return SchemaForm(parts=tuple(_part(each, subject) for each in fields), json=whole)
+    return SchemaForm(parts=tuple(_part(each, subject) for each in _ordered(fields)), json=whole)
 
 
 def filled(form: SchemaForm, sent: Mapping[str, str], subject: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -136,11 +141,18 @@ def _entries(parts: Sequence[Entry | Group]) -> Iterator[Entry]:
             yield part
 
 
+def _ordered(fields: Sequence[SchemaField]) -> list[SchemaField]:
+    """As their schema orders them, and the needed ones first: the database keeps no order of names."""
+    return sorted(fields, key=lambda each: (each.order, not each.required))
+
+
 def _part(found: SchemaField, subject: dict[str, Any]) -> Entry | Group:
     value = value_at(subject, found.path)
     lists = any(EACH in child.path for child in found.children)
     if found.children and not lists and (value is None or isinstance(value, dict)):
-        return Group(title=found.title or found.name, parts=tuple(_part(child, subject) for child in found.children))
+        return Group(
+            title=found.title or found.name, parts=tuple(_part(child, subject) for child in _ordered(found.children))
+        )
     control, shown = _control(found, value)
     hint = found.description if len(found.description) <= 300 else found.description[:299] + "…"
     if control == "lines":

@@ -207,9 +207,13 @@ async def _page(
         each for each in await given.reviews.actions(review.review_id) if not hidden or each.who in (None, visitor.name)
     ]
     contents: Contents = request.app.state.contents
+    made = form or form_of(review.subject, review.edit_schema)
+    # In the order of the form, for the database keeps none.
+    subject = {name: review.subject[name] for name in made.names if name in review.subject}
     return page(
-        request, "review.html", status=status, review=review, mine=review.holder == visitor.name, hidden=hidden,
+        request, "review.html", subject={**subject, **review.subject}, status=status, review=review,
+        mine=review.holder == visitor.name, hidden=hidden,
         shown=await parts.shown(review.shown, contents=contents, database=given.database, limits=given.reading.read),
-        form=form or form_of(review.subject, review.edit_schema), editing=form is not None, sent=sent or {},
+        form=made, editing=form is not None, sent=sent or {},
         fault=fault, done=done, decisions=decisions, actions=actions,
     )  # fmt: skip

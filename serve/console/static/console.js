@@ -199,5 +199,10 @@ document.addEventListener("keydown", (event) => {
   else control.click();
 });
 
-function begin() { listen(); }
+function begin() {
+  // A form that was refused is shown at the form's address, which nobody can load anew.
+  const { here } = document.querySelector("main").dataset;
+  if (here && here !== location.pathname) history.replaceState(null, "", here);
+  listen();
+}
 begin();

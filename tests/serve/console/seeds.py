@@ -184,7 +184,7 @@ def newsroom() -> dict[str, Any]:
             agent("Writer", system_message_template="Write the story."),
             agent("FactChecker", system_message_template="Check every claim."),
             agent("Editor", system_message_template="Decide whether it is good."),
-            agent("Publisher", llm_choice="none", allowed_tools=["store_file"]),
+            agent("Publisher", llm_choice="none", allowed_tools=["WalrusStorageTool"]),
         ],
         "nodes": [
             node("research", "Researcher"), node("write", "Writer"), node("check facts", "FactChecker"),
