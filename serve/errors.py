@@ -41,6 +41,12 @@ class UnauthorizedError(ServeError):
     code = "unauthorized"
 
 
+class SignInNeededError(ServeError):
+    """A page of the console needs to know who is there."""
+
+    code = "sign_in_needed"
+
+
 class ForbiddenError(ServeError):
     """What was asked for belongs to another wallet."""
 
@@ -82,6 +88,7 @@ class ReviewerMissingError(ServeError):
 # Looked up along the error's ancestors, nearest first.
 _STATUS: dict[type[HyvveError], int] = {
     UnauthorizedError: 401,
+    SignInNeededError: 401,
     ForbiddenError: 403,
     CampaignClosedError: 400,
     CampaignFullError: 409,

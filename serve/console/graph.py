@@ -99,8 +99,8 @@ def _backward(start: str, names: Sequence[str], pairs: Sequence[tuple[str, str]]
         seen.add(root)
         while path:
             name, rest = path[-1]
-            target = next(rest, None)
-            if target is None:
+            target = next(rest, "")
+            if not target:
                 path.pop()
                 on_path.discard(name)
             elif target in on_path:

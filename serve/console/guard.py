@@ -54,7 +54,7 @@ class Guarded:
         await self.app(scope, receive, guarded)
 
 
-def require_same_origin(request: Request) -> None:
+async def require_same_origin(request: Request) -> None:
     """FastAPI dependency: raises `ForbiddenError` for a change that no page of ours asks for."""
     if request.method in {"GET", "HEAD"}:
         return

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
 from serve.console import assets, formats
-from serve.console.session import SignInNeededError
+from serve.errors import SignInNeededError
 from serve.shown.amounts import coins
 from serve.shown.chart import bar
 from storage.clock import now

@@ -7,7 +7,7 @@ named, and nothing loads it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -60,28 +60,28 @@ async def _shown(
     number: int, part: Mapping[str, Any], *, contents: Contents, database: Database, limits: ReadLimits
 ) -> Shown:
     kind, content = str(part["kind"]), part.get("content")
-    base = {"number": number, "kind": kind, "title": str(part["title"]), "name": str(part.get("name") or "")}
+    base = Shown(number=number, kind=kind, title=str(part["title"]), name=str(part.get("name") or ""))
     if part.get("url"):
-        return Shown(**base, url=str(part["url"]))
+        return replace(base, url=str(part["url"]))
     if content is None:
         try:
             where = await named(part, database)
         except NotFoundError as error:
-            return Shown(**base, view=View(kind="nothing", name="nothing", size=0, notes=(error.message,)))
+            return replace(base, view=View(kind="nothing", name="nothing", size=0, notes=(error.message,)))
         if where is None:
-            return Shown(**base)
-        return Shown(**base, view=await contents.view(where), drawn=True)
+            return base
+        return replace(base, view=await contents.view(where), drawn=True)
     if isinstance(content, str) and kind in ("text", "csv", "image", "pdf"):
         data = content.encode("utf-8", "replace")
         found = await view(data, limits, file_name=None, declared_type=_INLINE.get(kind, "text/plain"))
-        return Shown(**base, view=found)
+        return replace(base, view=found)
     if kind == "marks":
-        return Shown(**base, value=_marks(content))
+        return replace(base, value=_marks(content))
     if kind == "diff" and isinstance(content, list) and all(isinstance(each, dict) for each in content):
-        return Shown(**base, value=content)
+        return replace(base, value=content)
     if kind == "choices" and isinstance(content, list) and all(isinstance(each, dict) for each in content):
-        return Shown(**base, value=content)
-    return Shown(**{**base, "kind": "json"}, value=content)
+        return replace(base, value=content)
+    return replace(base, kind="json", value=content)
 
 
 def _marks(content: Any) -> list[dict[str, Any]]:

@@ -229,7 +229,7 @@ def _read(entry: Entry, raw: str) -> Any:
 def _remove(document: dict[str, Any], path: tuple[str | int, ...]) -> None:
     holder = value_at(document, path[:-1]) if path[:-1] else document
     if isinstance(holder, dict):
-        holder.pop(path[-1], None)
+        holder.pop(str(path[-1]), None)
 
 
 def _even(text: str) -> str:

@@ -19,17 +19,11 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from serve.auth import Principal
-from serve.errors import ServeError
+from serve.errors import SignInNeededError
 from serve.settings import ServeSettings
 from storage.settings import StorageSettings
 
 COOKIE = "hyvve_console"
-
-
-class SignInNeededError(ServeError):
-    """The page needs to know who is there."""
-
-    code = "sign_in_needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +81,15 @@ class Sessions:
         told = orjson.loads(body)  # ours, by its signature
         if told["until"] < time.time() or self._keyed != (told["key_id"] is not None):
             return None
-        kind = "api_key" if self._keyed else "anonymous"
-        return Visitor(told["name"], Principal(kind, told["key_id"], told["wallet"]))
+        return Visitor(
+            told["name"], Principal("api_key" if self._keyed else "anonymous", told["key_id"], told["wallet"])
+        )
 
     def _signature(self, body: bytes) -> bytes:
         return hmac.digest(self._secret, body, "sha256")
 
 
-def visitor(request: Request) -> Visitor:
+async def visitor(request: Request) -> Visitor:  # async, for a thread would cost more than it
     """FastAPI dependency: who is there. Raises `SignInNeededError`."""
     sessions: Sessions = request.app.state.sessions
     found = sessions.visitor(request)
