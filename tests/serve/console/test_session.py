@@ -61,9 +61,9 @@ async def test_a_cookie_that_somebody_else_made_or_changed_says_nothing(
     await signed_in(client)
     mine = client.cookies["hyvve_console"]
     body, _, signature = mine.partition(".")
-    for cookie in (body, f"{body}.", f"x{body}.{signature}", f"{body}.{signature[:-2]}AA", "é.é", "." * 50):
+    for cookie in (body, f"{body}.", f"x{body}.{signature}", f"{body}.{signature[:-2]}AA", "~.~", "." * 50):
         client.cookies.clear()
-        refused = await client.get("/console/", headers={"Cookie": f"hyvve_console={cookie}".encode()})
+        refused = await client.get("/console/", headers={"Cookie": f"hyvve_console={cookie}"})
         assert refused.status_code == 303, cookie
 
 
