@@ -35,7 +35,7 @@ class ServeSettings(BaseModel):
     # Where operators' browsers find Ray's dashboard; none: the console has no links to it.
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     # How long a sign-in to the console lasts.
-    console_session_s: int = Field(default=12 * 3600, ge=60)
+    console_session_s: int = Field(default=12 * 3600, ge=1)
 
     # Ray Serve.
     host: str = "127.0.0.1"
