@@ -449,3 +449,33 @@ class ReviewRuleError(ReviewError):
     """A review's policy names what there is not; `details["errors"]` lists it."""
 
     code = "review_rule"
+
+
+class BadCheckpointError(ReviewError):
+    """A checkpoint's file, found by its entry point, cannot be loaded or is none."""
+
+    code = "bad_checkpoint"
+
+
+class TeamRequestError(ReviewError):
+    """What a team run was asked for is not there or does not fit; `details["errors"]` names each fault by its path."""
+
+    code = "team_request"
+
+
+class RejectedError(ReviewError):
+    """A reviewer rejected it, with this reason: the run goes no further, whoever tries it again."""
+
+    code = "rejected"
+
+
+class ReviewTimeoutError(ReviewError):
+    """Nobody decided in time, and the run was to fail then."""
+
+    code = "review_timeout"
+
+
+class ReviewRoundsError(ReviewError):
+    """A checkpoint came back to a person more often than it may."""
+
+    code = "review_rounds"

@@ -10,13 +10,18 @@ def open_kinds(setup: RunSetup) -> Kinds:
     # Whoever starts the hosts names this function, and should not load the models' clients for that.
     from actors.agents.kind import kind_of, open_workshop  # noqa: PLC0415
     from actors.reviews import contribution  # noqa: PLC0415
+    from actors.reviews.teams import comparison  # noqa: PLC0415
+    from actors.reviews.teams import kind as teams  # noqa: PLC0415
     from actors.verification.workplace import Setup, Workplace  # noqa: PLC0415
 
     workshop, close_workshop = open_workshop(setup.storage, setup.actors)
     reading = Workplace(Setup(storage=setup.storage, verification=setup.actors.verification))
+    team_workshop, close_teams = teams.open_workshop(setup.storage, setup.actors)
 
     async def close() -> None:
+        await close_teams()
         await close_workshop()
         await reading.close()
 
-    return Kinds([kind_of(workshop), contribution.kind_of(reading)], close)
+    of_teams = (teams.kind_of(team_workshop), comparison.kind_of(team_workshop))
+    return Kinds([kind_of(workshop), contribution.kind_of(reading), *of_teams], close)

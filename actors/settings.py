@@ -245,10 +245,20 @@ class ProviderSettings(BaseModel):
         return ProviderReach(base_url=written.get(name), api_key=None if key is None else SecretStr(key))
 
 
+class ReviewSettings(BaseModel):
+    """Runs that people review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # The agents' model that fills in forms beside the rules; `None` is rules alone.
+    form_llm: str | None = None
+
+
 class ActorsSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verification: VerificationSettings = VerificationSettings()
     providers: ProviderSettings = ProviderSettings()
+    reviews: ReviewSettings = ReviewSettings()
     runs: RunSettings = RunSettings()
     agents: AgentsSettings = AgentsSettings()

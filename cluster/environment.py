@@ -110,6 +110,8 @@ VARIABLES = (
     Variable("HYVVE_PROVIDER_PRICES", "actors.providers.prices", "prices, `model=usd` a second, or `model=input/output` or `model=input/output/cached` in USD per million tokens, with commas", "list"),
     Variable("HYVVE_PROVIDER_TIMEOUT_S", "actors.providers.timeout_s", "seconds one call of an AI provider may take, waiting for a job included (600)"),
     Variable("HYVVE_REVIEW_VERDICTS", "actors.verification.review_verdicts", "a person is asked about each verdict REVIEW (true)"),
+    Variable("HYVVE_FORMS_LLM", "actors.reviews.form_llm", "agents' model that fills in forms of AI providers beside the rules (default: rules alone)"),
+    Variable("HYVVE_CALLBACK_SECRET", "storage.callbacks.secret", "what callbacks are signed with that bring no secret of their own, `whsec_…`", secret=True),
     Variable("HYVVE_REVIEW_MARGIN", "actors.verification.review_margin", "points around the required score left to a person (5)"),
     Variable("HYVVE_MIN_CONFIDENCE", "actors.verification.min_confidence", "below it a person decides, 0–1 (0.5)"),
     Variable("HYVVE_NEAR_DUPLICATE", "actors.verification.near_duplicate", "similarity of a duplicate, 0–1 (0.8)"),

@@ -170,6 +170,7 @@ def application(settings: Settings, *, dashboard_url: str | None) -> Application
         open_verification=RayVerification,
         run_settings=settings.actors.runs,
         agents_settings=settings.actors.agents,
+        provider_settings=settings.actors.providers,
     )
 
 

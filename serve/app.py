@@ -15,9 +15,12 @@ from actors.agents.tools.registry import TOOLS
 from actors.agents.validation import known_among
 from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
+from actors.providers.files import Files
+from actors.providers.registry import ProviderRegistry
 from actors.reviews.service import Reviews
+from actors.reviews.teams.service import TeamRuns
 from actors.runs.service import Runs
-from actors.settings import AgentsSettings, RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, ProviderSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import errors
 from serve.auth import Gate
@@ -26,12 +29,27 @@ from serve.console.app import build_console
 from serve.deps import Services
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
-from serve.routes import batches, calibration, campaigns, contributions, docs, health, reviews, runs, workflows
+from serve.routes import (
+    batches,
+    calibration,
+    campaigns,
+    contributions,
+    docs,
+    health,
+    reviews,
+    runs,
+    teams,
+    webhooks,
+    workflows,
+)
 from serve.routes import verification as verification_routes
 from serve.schemas.problems import FieldProblem, Problem
 from serve.schemas.runs import EventAnswer
 from serve.settings import ServeSettings
+from storage.blobs.open import open_store
+from storage.cache import Cache
 from storage.engine import Database
+from storage.fetch import ContentFetcher
 from storage.settings import StorageSettings
 
 UPLOAD_PREFIX = "/ai-verification/"
@@ -46,6 +64,7 @@ def build_app(
     verification: VerificationService,
     run_settings: RunSettings | None = None,
     agents_settings: AgentsSettings | None = None,
+    provider_settings: ProviderSettings | None = None,
 ) -> FastAPI:
     """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
     poll = CampaignPoll(
@@ -59,6 +78,12 @@ def build_app(
     definitions = Workflows(database, redis_url=storage_settings.redis_url, known=known_among(llms, TOOLS))
     workflow_runs = WorkflowRuns(run_service, storage_settings.database_url)
 
+    store = open_store(storage_settings)
+    fetcher = ContentFetcher(storage_settings, store)
+    providers = ProviderRegistry(provider_settings or ProviderSettings(), Files.of(fetcher, store))
+    team_runs = TeamRuns(database, run_service, providers, llms, storage_settings)
+    cache = Cache(storage_settings.redis_url)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -67,6 +92,9 @@ def build_app(
         await definitions.close()
         await run_service.close()
         await console.state.contents.close()
+        await team_runs.close()
+        for each in (fetcher, store, cache):
+            await each.close()
 
     app = FastAPI(
         title="Hyvve",
@@ -82,6 +110,8 @@ def build_app(
         verification=verification,
         runs=run_service,
         reviews=Reviews(database),
+        teams=team_runs,
+        cache=cache,
         llms=llms,
         workflows=definitions,
         workflow_runs=workflow_runs,
@@ -102,6 +132,8 @@ def build_app(
         runs,
         reviews,
         calibration,
+        teams,
+        webhooks,
         health,
         docs,
     ):

@@ -13,7 +13,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.deployment import Application
 from ray.serve.schema import LoggingConfig
 
-from actors.settings import AgentsSettings, RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, ProviderSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import ingress
 from serve.app import build_app
@@ -38,6 +38,7 @@ class Api:
         run_settings: RunSettings,
         *,
         agents_settings: AgentsSettings,
+        provider_settings: ProviderSettings,
     ) -> None:
         self._storage = storage_settings
         self._serve = serve_settings
@@ -45,6 +46,7 @@ class Api:
         self._open_verification = open_verification
         self._runs = run_settings
         self._agents = agents_settings
+        self._providers = provider_settings
         self._database: Database | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
@@ -57,6 +59,7 @@ class Api:
             verification=self._open_verification(self._database, self._storage, self._verification),
             run_settings=self._runs,
             agents_settings=self._agents,
+            provider_settings=self._providers,
         )
         ingress.built(app)
         return app
@@ -74,6 +77,7 @@ def deployment(
     open_verification: VerificationFactory,
     run_settings: RunSettings | None = None,
     agents_settings: AgentsSettings | None = None,
+    provider_settings: ProviderSettings | None = None,
 ) -> Application:
     """The application to hand to `ray.serve.run`."""
     configured = ray.serve.deployment(
@@ -93,5 +97,6 @@ def deployment(
         open_verification,
         run_settings or RunSettings(),
         agents_settings=agents_settings or AgentsSettings(),
+        provider_settings=provider_settings or ProviderSettings(),
     )
     return application

@@ -13,12 +13,14 @@ from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
 from actors.reviews.service import Reviews
+from actors.reviews.teams.service import TeamRuns
 from actors.runs.service import Runs
 from actors.settings import VerificationSettings
 from actors.verification.service import VerificationService
 from serve.auth import Gate
 from serve.poll import CampaignPoll
 from serve.settings import ServeSettings
+from storage.cache import Cache
 from storage.engine import Database
 from storage.settings import StorageSettings
 
@@ -32,9 +34,11 @@ class Services:
     verification: VerificationService
     runs: Runs
     reviews: Reviews
+    teams: TeamRuns
     llms: LLMCatalogue
     workflows: Workflows
     workflow_runs: WorkflowRuns
+    cache: Cache
     gate: Gate
     storage: StorageSettings
     serve: ServeSettings

@@ -135,6 +135,8 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.RunConflictError: 409,
     actors_errors.ReviewConflictError: 409,
     actors_errors.CalibrationChangedError: 409,
+    actors_errors.TeamRequestError: 422,
+    actors_errors.BadCheckpointError: 503,
     actors_errors.ReviewEditError: 422,
     actors_errors.ReviewRuleError: 422,
 }

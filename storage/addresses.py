@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+import aiohttp
 from aiohttp import AddrInfoType
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -151,3 +153,17 @@ class GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """The inner resolver belongs to whoever made it."""
+
+
+def guarded_connector(
+    guard: Guard, resolver: AbstractResolver, *, tls: ssl.SSLContext | None = None
+) -> aiohttp.TCPConnector:
+    """Connects to what the guard lets through. Every connection resolves anew and is checked at its socket; an answer
+    kept would be checked by nobody.
+    """
+    return aiohttp.TCPConnector(
+        resolver=GuardedResolver(guard, resolver),
+        use_dns_cache=False,
+        socket_factory=guard.socket_factory,
+        ssl=tls or True,
+    )

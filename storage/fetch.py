@@ -20,7 +20,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from storage import cids, references
-from storage.addresses import Guard, GuardedResolver, SystemResolver
+from storage.addresses import Guard, SystemResolver, guarded_connector
 from storage.blobs.base import BlobStore
 from storage.blobs.local import LocalBlobStore
 from storage.blobs.open import open_local
@@ -233,18 +233,10 @@ class ContentFetcher:
         return session
 
     def _connector(self, trust: _Trust) -> aiohttp.TCPConnector:
-        resolver = self._resolver
-        tls = self._tls or True
         if trust is _Trust.OPERATOR:
-            return aiohttp.TCPConnector(resolver=resolver, ssl=tls)
+            return aiohttp.TCPConnector(resolver=self._resolver, ssl=self._tls or True)
         guard = Guard(self._limits.allowed_networks, public=trust is _Trust.PUBLIC)
-        return aiohttp.TCPConnector(
-            resolver=GuardedResolver(guard, resolver),
-            # Every connection resolves anew and is checked at its socket; an answer kept would be checked by nobody.
-            use_dns_cache=False,
-            socket_factory=guard.socket_factory,
-            ssl=tls,
-        )
+        return guarded_connector(guard, self._resolver, tls=self._tls)
 
 
 class _AgainError(Exception):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, SmallInteger, func, select, text
+from sqlalchemy import BigInteger, Index, SmallInteger, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, defer, mapped_column
 
@@ -155,9 +155,11 @@ async def page(
     parent_run_id: UUID | None = None,
     since: datetime | None = None,
     light: bool = False,
+    stages: Sequence[str] = (),
 ) -> Sequence[Run]:
     """Runs newest first, those older than `after`. `unowned`: the system's only; `since`: accepted then or later;
-    `light`: without spec, input and output, which may be megabytes.
+    `light`: without spec, input and output, which may be megabytes; `stages`: where they stand, by their own word
+    (`progress.state`, `created` before there is one) or, once they ended, by their status.
     """
     query = select(Run)
     if light:
@@ -171,6 +173,9 @@ async def page(
         query = query.where(Run.owner.is_(None))
     if statuses:
         query = query.where(Run.status.in_(statuses))
+    if stages:
+        told = func.coalesce(Run.progress["state"].astext, "created")
+        query = query.where(case((Run.status.in_(ENDED), Run.status), else_=told).in_(stages))
     if since is not None:
         # Ids sort by time, and the index that gives the order ends the search too.
         query = query.where(Run.created_at >= since, Run.run_id >= first_id(since))

@@ -41,6 +41,20 @@ class FetchSettings(BaseModel):
     schemes: tuple[str, ...] = ("https",)
 
 
+class CallbackSettings(BaseModel):
+    """How runs' owners are called back. `secret` signs what has no secret of its own: `whsec_` and base64."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    secret: SecretStr | None = None
+    timeout_s: float = Field(default=10.0, gt=0)
+    # A callback that cannot be delivered is tried again after this, longer each time up to the cap.
+    base_s: float = Field(default=2.0, gt=0)
+    cap_s: float = Field(default=3600.0, gt=0)
+    # Then it is given up, and its row says so.
+    give_up_s: float = Field(default=24 * 3600.0, gt=0)
+
+
 class StorageSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,3 +65,4 @@ class StorageSettings(BaseModel):
     blob_store: Literal["local", "walrus"] = "local"
     walrus: WalrusSettings = WalrusSettings()
     fetch: FetchSettings = FetchSettings()
+    callbacks: CallbackSettings = CallbackSettings()

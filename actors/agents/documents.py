@@ -54,3 +54,14 @@ def unstorable(value: Any) -> str | None:
         elif isinstance(part, int) and not -_LARGEST <= part <= _LARGEST:
             return f"holds an integer beyond 64 bits, {str(part)[:30]}: write it as text"
     return None
+
+
+def storable(value: Any) -> Any:
+    """The value with what could not be kept left out: NUL and lone surrogates, which some models answer."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("�", value)
+    if isinstance(value, dict):
+        return {storable(name): storable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(part) for part in value]
+    return value

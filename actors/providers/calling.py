@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from actors.agents.documents import storable
 from actors.errors import ProviderError
 from actors.providers.base import AIProvider
-from actors.providers.jobs import JobProvider
+from actors.providers.jobs import JobProvider, Wakes
 from actors.providers.models import Job, Payload, ProviderResponse
 from actors.runs.step import current
 
@@ -23,17 +24,17 @@ async def called(
     *,
     key: str = "call",
     timeout_s: float | None = None,
-    wake: asyncio.Event | None = None,
+    wakes: Wakes | None = None,
 ) -> ProviderResponse:
     """What the model answers. A response, or the id of a job, is recorded with the run as soon as there is one: the
-    same step, run again by another host, takes it from there. The usage is added to the run's. `wake` is set by
-    whoever knows that a job is done. Raises as `AIProvider.execute` does, and `BudgetExceededError`.
+    same step, run again by another host, takes it from there. The usage is added to the run's. `wakes` gives what is
+    set when a job is done. Raises as `AIProvider.execute` does, and `BudgetExceededError`.
 
     `key` names the call within its step. A try after a job's own failure begins a new job, one at most; a try after a
     lost connection waits for the old one.
     """
     if isinstance(provider, JobProvider):
-        return await _job(provider, payload, key, timeout_s, wake)
+        return await _job(provider, payload, key, timeout_s, wakes)
 
     async def call(idempotency_key: str) -> ProviderResponse:
         current().require_budget()
@@ -44,7 +45,7 @@ async def called(
 
 
 async def _job(
-    provider: JobProvider, payload: Payload, key: str, timeout_s: float | None, wake: asyncio.Event | None
+    provider: JobProvider, payload: Payload, key: str, timeout_s: float | None, wakes: Wakes | None
 ) -> ProviderResponse:
     number = 0
     while True:
@@ -56,7 +57,8 @@ async def _job(
         job, is_new = await _once(f"{key}:{number}", start, Job)
 
         async def finish(_: str, job: Job = job) -> ProviderResponse:
-            return await provider.finish(job, payload, timeout_s=timeout_s, wake=wake)
+            with wakes(job) if wakes is not None else nullcontext() as wake:
+                return await provider.finish(job, payload, timeout_s=timeout_s, wake=wake)
 
         try:
             response, is_new = await _once(f"{key}:{number}:response", finish, ProviderResponse)
@@ -77,7 +79,8 @@ async def _once(key: str, call: Callable[[str], Awaitable[T]], kind: type[T]) ->
     async def made(idempotency_key: str) -> object:
         nonlocal is_new
         is_new = True
-        return (await call(idempotency_key)).model_dump(mode="json")
+        # What was paid for must not be lost over a character that cannot be kept.
+        return storable((await call(idempotency_key)).model_dump(mode="json"))
 
     return kind.model_validate(await current().once(key, made)), is_new
 

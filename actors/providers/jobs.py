@@ -8,7 +8,8 @@ import logging
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, final
 
 from actors.errors import ProviderAnswerError, ProviderUnavailableError
@@ -17,6 +18,9 @@ from actors.providers.models import Job, Payload, ProviderResponse
 from storage.errors import HyvveError
 
 log = logging.getLogger(__name__)
+
+Wakes = Callable[[Job], AbstractContextManager[asyncio.Event]]
+"""Given for as long as a job is waited for: an event that whoever hears of the job's end sets."""
 
 # Stopping a job may take this long; the run engine gives a cancelled step 5 s.
 _CANCEL_S = 4.0

@@ -51,20 +51,22 @@ def rule(
     thresholds: Thresholds | None = None,
     measures: Measures | None = None,
     known: Collection[str] = CHECKPOINTS,
+    own: Sequence[Finding] = (),
+    stops: str | None = None,
 ) -> Ruling:
-    """Whether a person is asked at `checkpoint`. What could not be measured is never taken for good."""
+    """Whether a person is asked at `checkpoint`. What could not be measured is never taken for good.
+
+    `own` are findings of the checkpoint itself; `stops` is a reason to ask whatever the thresholds say. Where nobody is
+    asked anyway they stand in the record.
+    """
     if checkpoint not in enabled(allowed_steps, {*known, checkpoint}):
         return Ruling(checkpoint=checkpoint, policy=policy, needs_person=False, reason="this checkpoint is not enabled")
+    found = (*findings(checkpoint, thresholds or Thresholds(), measures or Measures()), *own)
     if policy is Policy.AUTO:
-        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=False, reason="the policy asks nobody")
-    if policy is Policy.REQUIRE_HUMAN:
-        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=True, reason="the policy asks a person always")
-    found = findings(checkpoint, thresholds or Thresholds(), measures or Measures())
-    failed = [each for each in found if not each.passed]
-    return Ruling(
-        checkpoint=checkpoint,
-        policy=policy,
-        needs_person=bool(failed),
-        reason="; ".join(each.reason for each in failed) or "every threshold is kept",
-        findings=found,
-    )
+        reason, needs_person = "the policy asks nobody", False
+    elif policy is Policy.REQUIRE_HUMAN:
+        reason, needs_person = "the policy asks a person always", True
+    else:
+        failed = [*([stops] if stops else []), *(each.reason for each in found if not each.passed)]
+        reason, needs_person = "; ".join(failed) or "every threshold is kept", bool(failed)
+    return Ruling(checkpoint=checkpoint, policy=policy, needs_person=needs_person, reason=reason[:2000], findings=found)

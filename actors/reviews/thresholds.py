@@ -83,11 +83,13 @@ class Measures(BaseModel):
 
 
 class Finding(BaseModel):
-    """One threshold held against one value. `value` is what decided; `details` is where it came from."""
+    """One threshold held against one value. `value` is what decided; `details` is where it came from. A checkpoint of
+    its own kind has thresholds of its own names.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threshold: Name
+    threshold: str
     limit: Any
     value: Any
     passed: bool

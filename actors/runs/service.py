@@ -59,14 +59,16 @@ class Runs:
         budget: Mapping[str, int] | None = None,
         parent_run_id: UUID | None = None,
         queue: bool = False,
+        session: AsyncSession | None = None,
     ) -> Run:
         """Accept a run: its row is committed when this returns, and it will be driven to its end, whatever restarts.
 
         On a thread that has an unfinished run it waits its turn where `queue` is set, behind at most `MAX_QUEUED`. The
         same `run_id` a second time answers the first run, so that a caller may repeat itself. `budget` takes
         `max_cost_micro_usd` and `max_tokens`. A thread is its first run's owner's; one that has none, of those who have
-        none. Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and
-        `ConflictError` for a `run_id` that is another run's.
+        none. In the caller's `session` the run is accepted when that commits, with whatever else that writes. Raises
+        `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and `ConflictError` for
+        a `run_id` that is another run's.
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
@@ -77,17 +79,22 @@ class Runs:
         if deadline_s is not None:
             run.deadline_at = now() + timedelta(seconds=deadline_s)
         self._check(run)
-        async with self._database.begin() as session:
-            await runs.hold_thread(session, run.thread_id)
-            if run_id is not None and (earlier := await session.get(Run, run_id)) is not None:
-                return _same(earlier, run)
-            if thread_id is not None:
-                _require_thread(await runs.last_on(session, thread_id), run)
-            # One more than may wait: the first has its turn.
-            unfinished = await runs.unfinished_on(session, run.thread_id, limit=MAX_QUEUED + 1 if queue else 1)
-            if unfinished and (not queue or len(unfinished) > MAX_QUEUED):
-                raise _busy(run.thread_id, *unfinished[0], queue=queue)
-            await self._accept(session, run, "run.created")
+        if session is not None:
+            return await self._start(session, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
+        async with self._database.begin() as own:
+            return await self._start(own, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
+
+    async def _start(self, session: AsyncSession, run: Run, *, again: bool, joins: bool, queue: bool) -> Run:
+        await runs.hold_thread(session, run.thread_id)
+        if again and (earlier := await session.get(Run, run.run_id)) is not None:
+            return _same(earlier, run)
+        if joins:
+            _require_thread(await runs.last_on(session, run.thread_id), run)
+        # One more than may wait: the first has its turn.
+        unfinished = await runs.unfinished_on(session, run.thread_id, limit=MAX_QUEUED + 1 if queue else 1)
+        if unfinished and (not queue or len(unfinished) > MAX_QUEUED):
+            raise _busy(run.thread_id, *unfinished[0], queue=queue)
+        await self._accept(session, run, "run.created")
         return run
 
     async def resume(self, run_id: UUID, answers: Mapping[str, Any], *, by: str | None = None) -> Run:
@@ -201,12 +208,13 @@ class Runs:
         after: UUID | None = None,
         limit: int = 50,
         light: bool = False,
+        stages: Sequence[str] = (),
     ) -> Sequence[Run]:
-        """Runs newest first; the page after the one that ended with `after`. `unowned` and `light` as `runs.page`."""
+        """Runs newest first; the page after the one that ended with `after`. The rest as `runs.page`."""
         async with self._database.read() as session:
             return await runs.page(
                 session, owner=owner, unowned=unowned, statuses=statuses, kind=kind, thread_id=thread_id,
-                parent_run_id=parent_run_id, since=since, after=after, limit=limit, light=light,
+                parent_run_id=parent_run_id, since=since, after=after, limit=limit, light=light, stages=stages,
             )  # fmt: skip
 
     async def events(self, run_id: UUID, after_seq: int = 0, *, limit: int = 1000) -> Sequence[RunEvent]:

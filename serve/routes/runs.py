@@ -52,7 +52,7 @@ _EVENT = {
         },
     },
 }
-_STREAM: dict[int | str, dict[str, Any]] = {
+STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "the events, as a stream or, for `Accept: application/json`, as a page",
         "content": {
@@ -87,7 +87,7 @@ async def list_runs(
 ) -> Response:
     """Runs that the caller may see, newest first: its wallet's, or the system's where it names no wallet."""
     size = given.page(limit)
-    wallet = _listed_wallet(caller, owner)
+    wallet = listed_wallet(caller, owner)
     rows = await given.runs.list(
         owner=wallet, unowned=wallet is None and caller.kind == "anonymous", kind=kind, statuses=status or (),
         thread_id=thread_id, since=since, after=after, limit=size, light=True,
@@ -96,7 +96,7 @@ async def list_runs(
     return wire.answer([schemas.of_summary(row) for row in rows], headers=wire.next_page(request, rows, size, cursor))
 
 
-def _listed_wallet(caller: Principal, owner: str | None) -> str | None:
+def listed_wallet(caller: Principal, owner: str | None) -> str | None:
     """Whose runs are listed; `None` is the system's, or everybody's for an API key."""
     if owner is not None and caller.wallet is not None and owner != caller.wallet:
         raise ForbiddenError(f"the runs of {owner} belong to another wallet", subject=owner)
@@ -129,7 +129,7 @@ async def list_checkpoints(
     )
 
 
-@router.get("/{run_id}/events", response_model=None, responses={**_STREAM, **problems(403, 404)})
+@router.get("/{run_id}/events", response_model=None, responses={**STREAM, **problems(403, 404)})
 async def follow_run(
     request: Request,
     given: Given,
@@ -146,17 +146,24 @@ async def follow_run(
     that connects again with `Last-Event-ID` misses nothing that has a number.
     """
     run = await _owned(given, caller, run_id)
+    return await told(request, given, run, after=after, last_event_id=last_event_id, limit=limit)
+
+
+async def told(
+    request: Request, given: Services, run: Run, *, after: int | None, last_event_id: str | None, limit: int | None
+) -> Response:
+    """The run's events as the caller takes them: a stream, or a page of JSON."""
     # Both, where a browser connects again to an address that has `after`: what it received since counts.
     seq = max(_received(last_event_id), after or 0)
     if _wants_json(request):
         size = given.page(limit)
-        rows = await given.runs.events(run_id, seq, limit=size)
+        rows = await given.runs.events(run.run_id, seq, limit=size)
         cursor = str(rows[-1].seq) if rows else None
         return wire.answer([schemas.of_event(row) for row in rows], headers=wire.next_page(request, rows, size, cursor))
     if run.status in ENDED and 0 < run.event_seq <= seq:
         return Response(status_code=204)
     return streams.EventStream(
-        _told(given, run_id, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
+        _told(given, run.run_id, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
     )
 
 

@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 # Every module with a table, so that autogenerate sees them all.
 import storage.activities
+import storage.callbacks
 import storage.campaign_thresholds
 import storage.campaigns
 import storage.contributions
@@ -19,6 +20,7 @@ import storage.runs
 import storage.schedules
 import storage.stored_files
 import storage.verifications
+import storage.webhooks
 import storage.workflows  # noqa: F401
 from storage.engine import Base, sync_engine
 

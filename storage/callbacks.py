@@ -1,0 +1,161 @@
+"""Callbacks: what a run's owner is told at an address of theirs. An outbox, written with what it tells of.
+
+A row stands from the transaction in which a question was asked or a run ended until its receiver has taken it, or a day
+has passed. It is sent by one sender at a time, under a lease; a sender that dies between sending and writing so sends
+it again under the same id, so receivers remember ids. Leases are judged by the database's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, case, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.clock import now
+from storage.columns import Json, Timestamp
+from storage.engine import Base
+from storage.ids import new_id
+
+
+class CallbackTarget(Base):
+    """Where a run's callbacks go, and what signs them; without a secret of its own, the installation's."""
+
+    __tablename__ = "callback_targets"
+
+    run_id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    secret: Mapped[str | None]
+    created_at: Mapped[Timestamp] = mapped_column(default=now)
+
+
+class Callback(Base):
+    """One thing to tell. `callback_id` is the same however often it is sent."""
+
+    __tablename__ = "callbacks"
+    __table_args__ = (
+        Index(
+            "ix_callbacks_due", "next_at", postgresql_where=text("delivered_at IS NULL AND given_up_at IS NULL")
+        ),
+        Index("ix_callbacks_run", "run_id", "created_at"),
+    )  # fmt: skip
+
+    callback_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    run_id: Mapped[UUID]
+    # review.asked, run.completed, run.failed, run.cancelled
+    event: Mapped[str]
+    data: Mapped[Json]
+    created_at: Mapped[Timestamp] = mapped_column(default=now)
+    # Not sent before; while it is being sent, when another may.
+    next_at: Mapped[Timestamp] = mapped_column(default=now)
+    attempts: Mapped[int] = mapped_column(default=0)
+    delivered_at: Mapped[Timestamp | None]
+    given_up_at: Mapped[Timestamp | None]
+    # Of the last attempt that failed: {message, status?}
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A callback that this sender sends now; `attempt` counts from 1 and is its fence."""
+
+    callback_id: UUID
+    run_id: UUID
+    event: str
+    data: dict[str, Any]
+    created_at: datetime
+    attempt: int
+    url: str
+    secret: str | None
+
+
+async def aim(session: AsyncSession, run_id: UUID, url: str, secret: str | None) -> None:
+    """The run's callbacks go there. A second time, nothing is changed."""
+    row = {"run_id": run_id, "url": url, "secret": secret, "created_at": now()}
+    await session.execute(insert(CallbackTarget).values(row).on_conflict_do_nothing())
+
+
+async def take(session: AsyncSession, *, limit: int, lease_s: float) -> list[Due]:
+    """Callbacks that are due, the longest due first, nobody else's for `lease_s` seconds."""
+    moment = func.clock_timestamp()
+    found = (
+        select(Callback.callback_id)
+        .where(Callback.delivered_at.is_(None), Callback.given_up_at.is_(None), Callback.next_at <= moment)
+        .order_by(Callback.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        update(Callback)
+        .where(Callback.callback_id.in_(found.scalar_subquery()), CallbackTarget.run_id == Callback.run_id)
+        .values(attempts=Callback.attempts + 1, next_at=moment + timedelta(seconds=lease_s))
+        .returning(
+            Callback.callback_id, Callback.run_id, Callback.event, Callback.data, Callback.created_at,
+            Callback.attempts, CallbackTarget.url, CallbackTarget.secret,
+        )
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    rows = (await session.execute(statement)).all()
+    return [
+        Due(
+            callback_id=row[0], run_id=row[1], event=row[2], data=row[3], created_at=row[4], attempt=row[5], url=row[6],
+            secret=row[7],
+        )
+        for row in sorted(rows, key=lambda row: row[4])
+    ]  # fmt: skip
+
+
+async def delivered(session: AsyncSession, due: Due) -> None:
+    """Its receiver has taken it."""
+    await _write(session, due, delivered_at=func.clock_timestamp(), error=None)
+
+
+async def put_off(session: AsyncSession, due: Due, *, wait_s: float, give_up_s: float, error: dict[str, Any]) -> bool:
+    """It could not be delivered: after `wait_s` it is tried again. Whether it is given up instead, for `give_up_s` have
+    passed since it was written.
+    """
+    moment = func.clock_timestamp()
+    over = Callback.created_at + timedelta(seconds=give_up_s) <= moment
+    values = {"next_at": moment + timedelta(seconds=wait_s), "error": error, "given_up_at": case((over, moment))}
+    statement = update(Callback).where(*_mine(due)).values(**values).returning(Callback.given_up_at)
+    found = (await session.execute(statement.execution_options(synchronize_session=False))).scalar_one_or_none()
+    return found is not None
+
+
+async def give_up(session: AsyncSession, due: Due, *, error: dict[str, Any]) -> None:
+    """It will never be taken."""
+    await _write(session, due, given_up_at=func.clock_timestamp(), error=error)
+
+
+async def _write(session: AsyncSession, due: Due, **values: Any) -> None:
+    statement = update(Callback).where(*_mine(due)).values(**values)
+    await session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _mine(due: Due) -> tuple[Any, ...]:
+    # Another sender has it where the lease ran out meanwhile: what that one writes counts.
+    return Callback.callback_id == due.callback_id, Callback.attempts == due.attempt
+
+
+async def of_run(session: AsyncSession, run_id: UUID) -> Sequence[Callback]:
+    """The run's callbacks in the order in which they were written: the first thousand."""
+    query = select(Callback).where(Callback.run_id == run_id).order_by(Callback.created_at, Callback.callback_id)
+    return (await session.execute(query.limit(1000))).scalars().all()
+
+
+_FORGOTTEN = text(
+    "WITH old AS (SELECT callback_id FROM callbacks WHERE created_at < :before"
+    " AND (delivered_at IS NOT NULL OR given_up_at IS NOT NULL) ORDER BY created_at LIMIT :limit)"
+    " DELETE FROM callbacks c USING old WHERE c.callback_id = old.callback_id RETURNING c.callback_id"
+)
+
+
+async def forget(session: AsyncSession, before: datetime, *, limit: int) -> int:
+    """Remove callbacks that were written before then and are done with; answers how many."""
+    return len((await session.execute(_FORGOTTEN, {"before": before, "limit": limit})).all())
