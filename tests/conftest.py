@@ -104,6 +104,8 @@ class RayCluster:
 
         self._ray = ray
         os.environ.update(CHUNK_ENVIRONMENT)  # as `hyvve up` does
+        # A busy machine takes longer than Serve's five seconds to start a proxy.
+        os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"
         # Ray gives a node 30 seconds to start, which a busy machine may take to read it from its disk.
         for tries_left in (2, 1, 0):
             before = psutil.Process().children()

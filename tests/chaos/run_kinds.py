@@ -18,7 +18,12 @@ from actors.runs.group_commit import Table
 from actors.runs.kinds import Kind, Kinds, RunSetup
 from actors.runs.retrying import RetryPolicy
 from actors.runs.step import current
+from actors.settings import VerificationSettings
+from actors.verification.service import VerificationService
+from storage.engine import Database
 from storage.ids import new_id
+from storage.settings import StorageSettings
+from tests.serve.length_verification import LengthVerification
 
 STEPS = 10
 # Every write has a key of its own, so that one that is made twice stands there twice.
@@ -87,3 +92,9 @@ def ten_steps(spec: dict[str, Any]) -> Any:
 def open_kinds(setup: RunSetup) -> Kinds:
     # Workers are away for some seconds after one was killed.
     return Kinds([Kind(name="ten steps", graph=ten_steps, retry=RetryPolicy(attempts=8, base_s=0.2, cap_s=3.0))])
+
+
+def open_verification(
+    database: Database, storage: StorageSettings, settings: VerificationSettings
+) -> VerificationService:
+    return LengthVerification(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import tempfile
@@ -13,33 +14,41 @@ from contextlib import aclosing
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
+import ray.serve
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.runs.actor import ensure_hosts, stop_hosts
 from actors.runs.kinds import RunSetup
 from actors.runs.service import Runs
-from actors.settings import ActorsSettings, RunSettings
+from actors.settings import ActorsSettings, RunSettings, VerificationSettings
 from cluster import embedded
 from cluster.embedded_postgres import EmbeddedPostgres
 from cluster.embedded_redis import EmbeddedRedis
+from serve.deployment import NAME, deployment
+from serve.settings import ServeSettings
 from storage.engine import Database
+from storage.ids import new_id
 from storage.migrations import schema
 from storage.settings import StorageSettings
-from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds
+from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds, open_verification
+from tests.cluster.running import free_port
 from tests.conftest import RayCluster
+from tests.serve.event_stream import stream
 
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(
         "CHAOS_RUNS" not in os.environ,
-        reason="known fault, not yet understood: after several kills in a row some runs stand still, in about one try of "
-        "three on a busy machine; `CHAOS_RUNS=1 pytest tests/chaos/test_runs.py` runs it",
+        reason="not by default until it was seen to hold often enough on a busy machine (the fault that it showed is mended: "
+        "see tests/actors/runs/test_pipeline.py); `CHAOS_RUNS=1 pytest tests/chaos/test_runs.py` runs it",
     ),
 ]
 
 RUNS = 200
+OWNER = {"X-Wallet-Address": "0xchaos"}
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +91,21 @@ async def runs(setup: RunSetup) -> AsyncIterator[Runs]:
     await database.close()
 
 
+@pytest.fixture(scope="module")
+def url(setup: RunSetup) -> Iterator[str]:
+    """Where the API is served, by one replica."""
+    port = free_port()
+    settings = ServeSettings(port=port, replica_cpus=0)  # workers need the cluster's two
+    ray.serve.start(http_options={"host": settings.host, "port": port}, logging_config={"log_level": "WARNING"})
+    app = deployment(
+        storage_settings=setup.storage, serve_settings=settings, verification_settings=VerificationSettings(),
+        open_verification=open_verification, run_settings=setup.actors.runs,
+    )  # fmt: skip
+    ray.serve.run(app, name=NAME, route_prefix="/")
+    yield f"http://{settings.host}:{port}"
+    ray.serve.shutdown()  # type: ignore[no-untyped-call]
+
+
 @pytest.fixture
 def receipts(services: Path) -> Path:
     directory = Path(tempfile.mkdtemp(dir=services))
@@ -97,7 +121,7 @@ class Watch:
         self._run_ids = run_ids
 
     async def ask(self, query: str) -> list[tuple[object, ...]]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 async with self._database.read() as session:
@@ -116,12 +140,12 @@ class Watch:
         rows = await self.ask("SELECT status, count(*) FROM runs WHERE run_id = ANY(:ids) GROUP BY status")
         return Counter({str(status): int(str(count)) for status, count in rows})
 
-    async def until_steps(self, count: int, timeout_s: float = 90) -> None:
+    async def until_steps(self, count: int, timeout_s: float = 240) -> None:
         async with asyncio.timeout(timeout_s):
             while await self.steps() < count:
                 await asyncio.sleep(0.1)
 
-    async def until_all(self, *statuses: str, timeout_s: float = 150) -> None:
+    async def until_all(self, *statuses: str, timeout_s: float = 300) -> None:
         async with asyncio.timeout(timeout_s):
             while sum(count for status, count in (await self.statuses()).items() if status in statuses) < len(
                 self._run_ids
@@ -154,6 +178,37 @@ async def check_all_done_once(watch: Watch, run_ids: list[UUID], receipts: Path)
     assert faults == []
 
 
+async def fork(client: httpx.AsyncClient, run_id: UUID, checkpoint_id: str) -> UUID:
+    """A new run, for a client that asks until it is answered, under one key."""
+    headers = {**OWNER, "Idempotency-Key": str(new_id())}
+    async with asyncio.timeout(240):
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                asked = client.post(f"/runs/{run_id}/fork", json={"checkpoint_id": checkpoint_id}, headers=headers)
+                answer = await asked
+                if answer.status_code < 500:
+                    assert answer.status_code == 201, answer.text
+                    return UUID(answer.json()["run_id"])
+            await asyncio.sleep(0.2)
+
+
+async def follow_by_http(url: str, run_id: UUID) -> list[int]:
+    """The event numbers that a browser gets, which connects again with the last one."""
+    seen: list[int] = []
+    while True:
+        with contextlib.suppress(httpx.HTTPError, TimeoutError):
+            async with stream(
+                url, f"/runs/{run_id}/events", **OWNER, Last_Event_ID=str(seen[-1] if seen else 0)
+            ) as events:
+                if events.response.status_code == 200:
+                    while (event := await events.next(timeout_s=60)) is not None:
+                        if event.id is not None:
+                            seen.append(int(event.id))
+                        if event.type == "run.completed":
+                            return seen
+        await asyncio.sleep(0.2)
+
+
 async def follow(runs: Runs, run_id: UUID) -> list[int]:
     """The event numbers that a patient client gets, which comes back where it was when it is thrown out."""
     seen: list[int] = []
@@ -178,19 +233,30 @@ def kill_and_start(server: EmbeddedPostgres | EmbeddedRedis) -> None:
 
 
 async def test_200_runs_outlive_every_part(
-    setup: RunSetup, runs: Runs, services: Path, receipts: Path, ray_cluster: RayCluster
+    setup: RunSetup, runs: Runs, *, url: str, services: Path, receipts: Path, ray_cluster: RayCluster
 ) -> None:
     await asyncio.to_thread(ensure_hosts, setup)
-    spec = {"directory": str(receipts), "pause_s": 0.5}
-    run_ids = [(await runs.start("ten steps", spec, {"trail": []})).run_id for _ in range(RUNS)]
-    watch = Watch(runs, run_ids)
-    following = [asyncio.create_task(follow(runs, run_id)) for run_id in run_ids[:10]]
+    first = await runs.start(
+        "ten steps", {"directory": str(receipts), "pause_s": 0.5}, {"trail": []}, owner=OWNER["X-Wallet-Address"]
+    )
+    await Watch(runs, [first.run_id]).until_all("completed")
+    # From before its first step: a fork does all of them itself.
+    begun = next(each.checkpoint_id for each in await runs.checkpoints(first.run_id) if each.step == 0)
+    run_ids = [first.run_id]
+    following: list[asyncio.Task[list[int]]] = []
 
-    def kill_host() -> None:
-        ray_cluster.worker_running("RunHostActor").kill()
+    async def post() -> None:
+        """Runs come in, a few at a time, whatever is killed meanwhile."""
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            while len(run_ids) < RUNS:
+                several = [fork(client, first.run_id, begun) for _ in range(min(5, RUNS - len(run_ids)))]
+                run_ids.extend(await asyncio.gather(*several))
+                if len(following) < 10:
+                    following.append(asyncio.create_task(follow(runs, run_ids[-2])))
+                    following.append(asyncio.create_task(follow_by_http(url, run_ids[-1])))
 
-    def kill_worker() -> None:
-        ray_cluster.worker_running("chaos_worker").kill()
+    def kill_process(name: str) -> Callable[[], None]:
+        return lambda: ray_cluster.worker_running(name, timeout_s=60).kill()
 
     def kill_redis() -> None:
         kill_and_start(embedded.redis(services))
@@ -198,22 +264,24 @@ async def test_200_runs_outlive_every_part(
     def kill_postgres() -> None:
         kill_and_start(embedded.postgres(services))
 
-    kills: tuple[Callable[[], None], ...] = (
-        kill_host,
-        kill_worker,
-        kill_redis,
-        kill_postgres,
-        kill_host,
-        kill_postgres,
-    )
-    for number, kill in enumerate(kills):
+    watch = Watch(runs, run_ids)
+    posting = asyncio.create_task(post())
+    kills = (
+        kill_process("ServeReplica"), kill_process("RunHostActor"), kill_process("chaos_worker"), kill_redis,
+        kill_postgres, kill_process("RunHostActor"), kill_postgres,
+    )  # fmt: skip
+    for number, kill in enumerate(kills, 1):
         # In the midst of the work, each after the last one's harm was mended.
-        await watch.until_steps((number + 1) * RUNS)
+        await watch.until_steps(number * RUNS)
         await asyncio.to_thread(kill)
+    await posting
     await watch.until_all("completed", "failed", "cancelled")
+    assert len(await runs.list(parent_run_id=first.run_id, limit=2 * RUNS)) == RUNS - 1
     await check_all_done_once(watch, run_ids, receipts)
-    for run_id, seen in zip(run_ids, await asyncio.gather(*following), strict=False):
-        assert seen == [event.seq for event in await runs.events(run_id)]
+    for task in following:
+        seen = await task
+        assert seen == list(range(1, len(seen) + 1))
+        assert len(seen) > 2 * STEPS
 
 
 async def test_waiting_and_running_runs_go_on_after_a_full_stop(
