@@ -8,13 +8,12 @@ contribution, and nobody is asked again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,63 +26,41 @@ KIND = "contribution_review"
 # The checkpoint that they ask at.
 CHECKPOINT = "verification"
 SCORER = "person"
-# Runs whose host is told of them at once; it finds the others by itself, within a second or so.
-_TOLD = 4
-
-_OPEN = text(
-    "WITH given AS (SELECT r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
-    "  AS r(run_id uuid, shard int2, result_id int8)),"
-    " made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"
+# What the statement that writes results does besides, in the same breath, for a batch waits for it. It has `new`, the
+# rows that it wrote, and is given `run_ids` and their `shards`, `ids` of contributions, `kind`, `channel` and `moment`.
+# A run is accepted for each row that names one, for the campaign's creator; what is still asked about a contribution
+# that was judged anew is asked to end. The state that a statement sees has none of its own rows in it, so those are
+# safe. Hosts are told of a few, and find the others by themselves within a second or so.
+BESIDE = (
+    "made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"
     "  interrupts, resume, budget, usage, attempt, recoveries, event_seq, retained, created_at, updated_at)"
-    "  SELECT g.run_id, g.run_id::text, g.shard, :kind, c.creator_wallet_address, 'pending', 0, '{}', '{}',"
-    "   jsonb_build_object('result_id', g.result_id), '[]', '{}', '{}', '{}', 1, 0, 1, 'all', :moment, :moment"
-    "  FROM given g JOIN campaigns c ON c.campaign_id = :campaign_id RETURNING run_id, owner)"
-    " INSERT INTO run_events (run_id, seq, at, type, step, data)"
-    " SELECT run_id, 1, :moment, 'run.created', NULL, jsonb_build_object('kind', CAST(:kind AS text), 'owner', owner)"
-    " FROM made"
+    "  SELECT new.review_run_id, new.review_run_id::text, g.shard, :kind, p.creator_wallet_address, 'pending', 0, '{}',"
+    "   '{}', jsonb_build_object('result_id', new.result_id), '[]', '{}', '{}', '{}', 1, 0, 1, 'all', :moment, :moment"
+    "  FROM new JOIN unnest(CAST(:run_ids AS uuid[]), CAST(:shards AS int2[])) AS g(run_id, shard)"
+    "   ON g.run_id = new.review_run_id JOIN campaigns p ON p.campaign_id = new.campaign_id"
+    "  RETURNING run_id, shard, owner),"
+    " begun AS (INSERT INTO run_events (run_id, seq, at, type, step, data)"
+    "  SELECT run_id, 1, :moment, 'run.created', NULL,"
+    "   jsonb_build_object('kind', CAST(:kind AS text), 'owner', owner) FROM made),"
+    " stopped AS (UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment"
+    "  FROM verification_results v JOIN new ON new.contribution_id = v.contribution_id AND new.verdict <> 'ERROR'"
+    "  WHERE v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.review_run_id IS NOT NULL"
+    "  AND runs.run_id = v.review_run_id AND runs.status IN ('pending', 'running', 'waiting')"
+    "  AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard),"
+    " told AS MATERIALIZED (SELECT pg_notify(:channel, shard || ' ' || run_id) FROM"
+    "  (SELECT run_id, shard FROM made UNION ALL SELECT run_id, shard FROM stopped LIMIT 4) AS few)"
 )
-_CLOSE = text(
-    "UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment FROM verification_results v"
-    " WHERE v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.review_run_id IS NOT NULL"
-    " AND v.review_run_id <> ALL(CAST(:kept AS uuid[])) AND runs.run_id = v.review_run_id"
-    " AND runs.status IN ('pending', 'running', 'waiting') AND runs.cancel_requested_at IS NULL"
-    " RETURNING runs.run_id, runs.shard"
+# A person is asked about a result unless one has decided on this content.
+REVIEW_RUN = (
+    "CASE WHEN r.review_run_id IS NOT NULL AND NOT EXISTS (SELECT FROM contributions c"
+    " WHERE c.contribution_id = r.contribution_id AND c.reviewed_hash = r.content_hash) THEN r.review_run_id END"
 )
-_CALL = text("SELECT pg_notify(:channel, word) FROM unnest(CAST(:words AS text[])) AS word")
 
 
-async def open_runs(
-    session: AsyncSession, campaign_id: UUID, asked: Sequence[tuple[int, UUID]], moment: datetime
-) -> None:
-    """Accept a run for each `(result_id, run_id)` of one campaign, for its creator. In bulk: a batch waits for this."""
-    rows = [{"run_id": run_id, "shard": shard_of(str(run_id)), "result_id": result_id} for result_id, run_id in asked]
-    given = {"rows": orjson.dumps(rows).decode(), "kind": KIND, "campaign_id": campaign_id, "moment": moment}
-    await session.execute(_OPEN, given)
-    await _call_hosts(session, ((row["shard"], row["run_id"]) for row in rows))
-
-
-async def close_older(
-    session: AsyncSession, contribution_ids: Sequence[UUID], *, kept: Sequence[UUID], moment: datetime
-) -> None:
-    """Ask for the end of what is still asked about these contributions, except by the runs `kept`."""
-    given = {"ids": list(contribution_ids), "kept": list(kept), "moment": moment}
-    stopped = (await session.execute(_CLOSE, given)).all()
-    await _call_hosts(session, ((row.shard, row.run_id) for row in stopped))
-
-
-async def _call_hosts(session: AsyncSession, found: Iterable[tuple[Any, Any]]) -> None:
-    words = [f"{shard} {run_id}" for (shard, run_id), _ in zip(found, range(_TOLD), strict=False)]
-    if words:
-        await session.execute(_CALL, {"channel": CHANNEL, "words": words})
-
-
-async def standing(session: AsyncSession, contribution_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """The hash of the content that people have decided on, by contribution, of these that have one."""
-    query = text(
-        "SELECT contribution_id, reviewed_hash FROM contributions"
-        " WHERE contribution_id = ANY(CAST(:ids AS uuid[])) AND reviewed_hash IS NOT NULL"
-    )
-    return {row[0]: row[1] for row in await session.execute(query, {"ids": list(contribution_ids)})}
+def given_beside(run_ids: Sequence[UUID]) -> dict[str, Any]:
+    """The parameters of `BESIDE` for these runs."""
+    shards = [shard_of(str(run_id)) for run_id in run_ids]
+    return {"run_ids": list(run_ids), "shards": shards, "kind": KIND, "channel": CHANNEL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

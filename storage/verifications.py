@@ -285,12 +285,14 @@ _COLUMNS = (
     " error_code text, usage jsonb, duration_ms float8, review_run_id uuid"
 )
 _NAMES = ", ".join(column.split()[0] for column in _COLUMNS.split(","))
+_VALUES = _NAMES.replace("review_run_id", verdict_reviews.REVIEW_RUN)
 _INSERT = text(
     "WITH new AS ("  # noqa: S608  # constants only
     f" INSERT INTO verification_results (batch_id, created_at, {_NAMES})"
-    f" SELECT CAST(:batch_id AS uuid), :moment, {_NAMES} FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_COLUMNS})"
+    f" SELECT CAST(:batch_id AS uuid), :moment, {_VALUES}"
+    f" FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({_COLUMNS})"
     " ON CONFLICT ON CONSTRAINT uq_results_batch_contribution DO NOTHING"
-    " RETURNING result_id, contribution_id, verdict, score, content_hash, review_run_id"
+    " RETURNING result_id, campaign_id, contribution_id, verdict, score, content_hash, review_run_id"
     "), mirrored AS ("
     " UPDATE contributions c SET verdict = new.verdict, verified_score = new.score, verified_at = :moment,"
     " is_verified = (new.verdict = 'ACCEPT') FROM new WHERE c.contribution_id = new.contribution_id"
@@ -300,9 +302,8 @@ _INSERT = text(
     " AND (new.verdict <> 'ERROR' OR c.verdict IS NULL OR c.verdict = 'ERROR')"
     # A column of this very row, so that a decision that is written at the same moment is seen.
     " AND (c.reviewed_hash IS NULL OR c.reviewed_hash IS DISTINCT FROM new.content_hash)"
-    ") SELECT (SELECT count(*) FROM new),"
-    " (SELECT array_agg(result_id ORDER BY result_id) FROM new WHERE review_run_id IS NOT NULL),"
-    " (SELECT array_agg(review_run_id ORDER BY result_id) FROM new WHERE review_run_id IS NOT NULL)"
+    f"), {verdict_reviews.BESIDE}"
+    " SELECT (SELECT count(*) FROM new), (SELECT count(*) FROM told)"
 )
 
 
@@ -311,34 +312,19 @@ async def _insert_results(
 ) -> int:
     if not rows:
         return 0
-    if asks_people:
-        await _mark_asked(session, rows)
-    moment = now()
+    run_ids = []
+    for row in rows if asks_people else ():
+        if row.verdict == "REVIEW" and row.contribution_id is not None:
+            row.review_run_id = new_id()
+            run_ids.append(row.review_run_id)
     values = {
         "batch_id": batch_id,
-        "moment": moment,
+        "moment": now(),
         "rows": orjson.dumps(list(rows)).decode(),
         "ids": [row.contribution_id for row in rows if row.contribution_id is not None],
+        **verdict_reviews.given_beside(run_ids),
     }
-    count, result_ids, run_ids = (await session.execute(_INSERT, values)).one()
-    if run_ids:
-        asked = list(zip(result_ids, run_ids, strict=True))
-        await verdict_reviews.open_runs(session, rows[0].campaign_id, asked, moment)
-    judged = [row.contribution_id for row in rows if row.contribution_id is not None and row.verdict != "ERROR"]
-    if count and judged:
-        await verdict_reviews.close_older(session, judged, kept=run_ids or (), moment=moment)
-    return int(count)
-
-
-async def _mark_asked(session: AsyncSession, rows: Sequence[ResultRow]) -> None:
-    """Name the run that will ask about each REVIEW of a contribution, unless a person has decided on this content."""
-    open_ones = [row for row in rows if row.verdict == "REVIEW" and row.contribution_id is not None]
-    if not open_ones:
-        return
-    decided = await verdict_reviews.standing(session, [row.contribution_id for row in open_ones if row.contribution_id])
-    for row in open_ones:
-        if row.contribution_id is not None and decided.get(row.contribution_id, "") != row.content_hash:
-            row.review_run_id = new_id()
+    return int((await session.execute(_INSERT, values)).one()[0])
 
 
 _PROGRESS = text(

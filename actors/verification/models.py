@@ -56,6 +56,11 @@ class Brief:
     required_score: float = 70.0
     thresholds: Thresholds | None = None
 
+    @property
+    def accepted_from(self) -> float:
+        """The score that decides: the calibrated one, where there is one."""
+        return self.required_score if self.thresholds is None else self.thresholds.required_score
+
     @staticmethod
     def bullets(prose: str) -> tuple[str, ...]:
         """The bullets of a `|||`-joined text, stripped, empty ones dropped."""

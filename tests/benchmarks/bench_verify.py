@@ -48,6 +48,7 @@ from storage.engine import Database
 from storage.migrations import schema
 from storage.settings import StorageSettings
 from tests.actors.verification.population import Population, distinct, open_batch, populate
+from tests.benchmarks.verdict_reviews import asking_people
 from tests.benchmarks.verify_profile import profile
 
 WORDS = 120
@@ -104,6 +105,9 @@ def main(
             print("\nWhere the time goes, one process, the same path without Ray:")
             with asyncio.Runner(loop_factory=new_event_loop) as loop:  # as in the workers
                 loop.run(profile_path(storage, 500 if quick else 2000))
+                print("\nA person asked about every verdict, against nobody asked about any:")
+                ratio = loop.run(asked_path(storage, 1_100 if quick else 4_400))
+            misses.check("CPU-seconds, asking / not asking", ratio, "at most 1.15", ok=quick or ratio <= 1.15)
     if "c" in parts:
         print("\n(c) the local scorer", flush=True)
         # In a process of its own, for its threads are counted.
@@ -299,6 +303,11 @@ def sampled(memory: list[float], meter: Meter) -> Iterator[None]:
 async def profile_path(storage: StorageSettings, count: int) -> None:
     with stub(0.0) as base_url:
         await profile(storage, base_url, distinct(count, words=WORDS, asking="", salt="profile"))
+
+
+async def asked_path(storage: StorageSettings, count: int) -> float:
+    with stub(0.0) as base_url:
+        return await asking_people(storage, base_url, distinct(count, words=WORDS, asking="", salt="asked"))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ async def _run(arguments: SubmissionArguments, context: ToolContext) -> ToolResu
             "confidence": decision.confidence,
             "reasoning": decision.reasoning,
             "error_code": decision.error_code,
-            "required": submitted.brief.required_score,
+            "required": submitted.brief.accepted_from,
             "repeats": str(duplicate.contribution_id) if duplicate is not None else None,
         }
     )

@@ -63,7 +63,7 @@ async def _run(kind: ContentKind, arguments: SubmissionArguments, context: ToolC
     marked = asdict(score)
     found = {
         "total": score.total,
-        "required": submitted.brief.required_score,
+        "required": submitted.brief.accepted_from,
         "confidence": score.confidence,
         "marks": [
             {"criterion": mark.criterion.value, "value": mark.value, "reason": mark.reason} for mark in score.marks

@@ -229,9 +229,12 @@ async def test_two_thousand_reviews_are_opened_with_their_rows(people: Verdicts)
         assert epoch is not None
         for start in range(0, 2000, 100):
             await verifications.write_results(session, batch_id, epoch, rows[start : start + 100], asks_people=True)
+        # A part that is written again, as after a lost answer, opens nothing twice and closes nothing of its own.
+        await verifications.write_results(session, batch_id, epoch, rows[1990:], asks_people=True)
     async with people.database.read() as session:
         query = text(
             "SELECT count(*) FROM runs JOIN verification_results v ON v.review_run_id = runs.run_id"
-            " AND (runs.input->>'result_id')::bigint = v.result_id"
+            " AND (runs.input->>'result_id')::bigint = v.result_id AND runs.cancel_requested_at IS NULL"
         )
         assert (await session.execute(query)).scalar_one() == 2000
+        assert (await session.execute(text("SELECT count(*) FROM runs"))).scalar_one() == 2000
