@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test check format lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting clean
+.PHONY: help setup demo test check format lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting bench-reviews clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,7 +43,7 @@ lock: $(STAMP) ## compile requirements/lock.txt anew
 screenshots: $(STAMP) ## every page of the console anew, as docs/console/*.png; needs chromium
 	$(BIN)/python -m tests.serve.console.screenshots
 
-bench: bench-up bench-serve bench-verify bench-quality bench-forms bench-runs bench-waiting ## every benchmark
+bench: bench-up bench-serve bench-verify bench-quality bench-forms bench-runs bench-waiting bench-reviews ## every benchmark
 
 bench-serve: $(STAMP) ## Serve against plain uvicorn; the clients' poll against an ORM read
 	$(BIN)/python -m tests.benchmarks.bench_serve
@@ -62,6 +62,9 @@ bench-up: $(STAMP) ## `hyvve up` to the first 200 against a bare Ray Serve scrip
 
 bench-waiting: $(STAMP) ## 100,000 waiting runs: a host's memory, how soon one goes on, listings
 	$(BIN)/python -m tests.benchmarks.bench_waiting
+
+bench-reviews: $(STAMP) ## 1,000 waiting reviews, 20 reviewers at once: none held twice, the queue's page
+	$(BIN)/python -m tests.benchmarks.bench_reviews
 
 bench-runs: $(STAMP) ## durable steps: no checkpointer, ours, LangGraph's own, dbos
 	$(BIN)/python -m tests.benchmarks.bench_runs

@@ -109,7 +109,8 @@ def as_answer(outcome: Outcome, node_id: str) -> dict[str, Any]:
     """The outcome as a node is answered without a review (see `review.py`). Raises `ReviewTimedOutError`."""
     if outcome.answer == "fail":
         raise ReviewTimedOutError(
-            f"what node {node_id!r} asked was not decided in time: {outcome.reason}", subject=node_id
+            f"what node {node_id!r} asked was not decided in time ({outcome.reason}); fork the run to ask again",
+            subject=node_id,
         )  # fmt: skip
     if outcome.answer != "edit":
         return {"answer": outcome.answer, "reason": outcome.reason, "message": outcome.message}

@@ -28,8 +28,10 @@ class _Asked(Table):
     """
 
     def _statement(self) -> str:
-        again = ("interrupt_id", "clock", "due_at", "next_at", "created_at")
+        again = ("interrupt_id", "group_name", "clock", "due_at", "next_at", "created_at")
         changes = ", ".join(f"{column} = excluded.{column}" for column in again)
+        # Those who disagreed have decided: a third is awaited still.
+        changes += ", reviewers = CASE WHEN reviews.disputed THEN reviews.reviewers ELSE excluded.reviewers END"
         insert = super()._statement().partition(" ON CONFLICT ")[0]
         return (
             f"WITH opened AS ({insert} ON CONFLICT (review_id) DO UPDATE"  # noqa: S608 - our own constants

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,15 @@ _AT_ONCE = 500
 _REFUSALS_KEPT = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A review, what reviewers decided so far, and what was done to it: the first thousand actions."""
+
+    review: Review
+    decisions: Sequence[ReviewDecision]
+    actions: Sequence[ReviewAction]
+
+
 class Reviews:
     """Of one database. Belongs to the event loop that it is used in."""
 
@@ -52,6 +62,15 @@ class Reviews:
         """The review as it stands. Raises `NotFoundError`."""
         async with self._database.read() as session:
             return await reviews.get(session, review_id)
+
+    async def whole(self, review_id: UUID) -> Whole:
+        """The review with what was decided and done about it, in one look. Raises `NotFoundError`."""
+        async with self._database.read() as session:
+            return Whole(
+                await reviews.get(session, review_id),
+                await reviews.decisions(session, review_id),
+                await reviews.actions(session, review_id),
+            )
 
     async def decisions(self, review_id: UUID) -> Sequence[ReviewDecision]:
         """What reviewers decided so far, in order."""

@@ -82,13 +82,16 @@ async def claim_next_review(
     )  # fmt: skip
     if review is None:
         return Response(status_code=204)
-    return wire.answer(await _whole(given, review, by))
+    return wire.answer(await _whole(given, review.review_id, by))
 
 
 @router.get("/{review_id}", response_model=schemas.ReviewAnswer, responses=problems(403, 404))
 async def get_review(given: Given, *, caller: Speaker, review_id: ReviewId, reviewer: Reviewer = None) -> Response:
     """One review with all that helps to decide, and what was done to it so far."""
-    return wire.answer(await _whole(given, await seen(given, caller, reviewer, review_id), _name(caller, reviewer)))
+    found = await given.reviews.whole(review_id)
+    _require_sight(caller, reviewer, found.review)
+    known = _name(caller, reviewer)
+    return wire.answer(schemas.of_review(found.review, found.decisions, found.actions, known))
 
 
 @router.post("/{review_id}/claim", response_model=schemas.ReviewAnswer, responses=problems(403, 404, 409))
@@ -104,8 +107,8 @@ async def claim_review(
     asked = body or schemas.ClaimIn()
     by = decider(caller, asked.reviewer or reviewer)
     await seen(given, caller, by, review_id)
-    claimed = await or_state(given, review_id, given.reviews.claim(review_id, by=by, lease_s=asked.lease_s or LEASE_S))
-    return wire.answer(await _whole(given, claimed, by))
+    await or_state(given, review_id, given.reviews.claim(review_id, by=by, lease_s=asked.lease_s or LEASE_S))
+    return wire.answer(await _whole(given, review_id, by))
 
 
 @router.post("/{review_id}/release", response_model=schemas.ReviewAnswer, responses=problems(403, 404, 409))
@@ -120,8 +123,8 @@ async def release_review(
     """Give the review back to the queue."""
     by = decider(caller, (body.reviewer if body is not None else None) or reviewer)
     await seen(given, caller, by, review_id)
-    released = await or_state(given, review_id, given.reviews.release(review_id, by=by))
-    return wire.answer(await _whole(given, released, by))
+    await or_state(given, review_id, given.reviews.release(review_id, by=by))
+    return wire.answer(await _whole(given, review_id, by))
 
 
 @router.post("/{review_id}/decide", response_model=schemas.ReviewAnswer, responses=problems(403, 404, 409))
@@ -143,8 +146,8 @@ async def decide_review(
     decision = schemas.decision_of(body)
 
     async def work() -> idempotency.Answer:
-        decided = await or_state(given, review_id, given.reviews.decide(review_id, decision, by=by))
-        return 200, await _whole(given, decided, by)
+        await or_state(given, review_id, given.reviews.decide(review_id, decision, by=by))
+        return 200, await _whole(given, review_id, by)
 
     sent = orjson.dumps([by, body.model_dump(mode="json")])
     return await idempotency.judge(request, given, caller, idempotency_key, sent=sent, work=work)
@@ -173,9 +176,13 @@ def decider(caller: Principal, reviewer: str | None) -> str:
 async def seen(given: Services, caller: Principal, reviewer: str | None, review_id: UUID) -> Review:
     """The review, which this caller may see. Raises `NotFoundError`, or `ForbiddenError`."""
     review = await given.reviews.get(review_id)
-    if not sight(caller, reviewer).sees(review):
-        require_owner(caller, review.owner, noun="review", subject=str(review_id))
+    _require_sight(caller, reviewer, review)
     return review
+
+
+def _require_sight(caller: Principal, reviewer: str | None, review: Review) -> None:
+    if not sight(caller, reviewer).sees(review):
+        require_owner(caller, review.owner, noun="review", subject=str(review.review_id))
 
 
 async def or_state(given: Services, review_id: UUID, asking: Awaitable[Review]) -> Review:
@@ -198,6 +205,6 @@ async def or_state(given: Services, review_id: UUID, asking: Awaitable[Review]) 
         raise ReviewEditError(error.message, subject=error.subject, errors=placed) from None
 
 
-async def _whole(given: Services, review: Review, reviewer: str | None) -> dict[str, Any]:
-    decisions = await given.reviews.decisions(review.review_id)
-    return schemas.of_review(review, decisions, await given.reviews.actions(review.review_id), reviewer)
+async def _whole(given: Services, review_id: UUID, reviewer: str | None) -> dict[str, Any]:
+    found = await given.reviews.whole(review_id)
+    return schemas.of_review(found.review, found.decisions, found.actions, reviewer)
