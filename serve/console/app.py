@@ -10,7 +10,17 @@ from serve.console.contents import Contents
 from serve.console.guard import Guarded, require_same_origin
 from serve.console.live import Looks
 from serve.console.pages import write_error
-from serve.console.routes import campaigns, contributions, overview, reviews, runs, schedules, sign_in, workflows
+from serve.console.routes import (
+    calibration,
+    campaigns,
+    contributions,
+    overview,
+    reviews,
+    runs,
+    schedules,
+    sign_in,
+    workflows,
+)
 from serve.console.session import Sessions
 from serve.deps import Services
 
@@ -27,7 +37,18 @@ def build_console(services: Services) -> FastAPI:
     app.state.sessions = Sessions(services.serve, services.storage)
     app.state.looks = Looks()
     app.state.contents = Contents(services.storage, services.reading.read)
-    for module in (overview, campaigns, contributions, runs, reviews, workflows, schedules, sign_in, assets):
+    for module in (
+        overview,
+        calibration,
+        campaigns,
+        contributions,
+        runs,
+        reviews,
+        workflows,
+        schedules,
+        sign_in,
+        assets,
+    ):
         app.include_router(module.router)
     errors.install(app, retry_after_s=services.serve.retry_after_s, write=write_error)
     app.add_middleware(errors.LastResort, write=write_error)

@@ -21,8 +21,8 @@ from serve.console.scope import Scope, owned_run
 from serve.console.session import Visiting
 from serve.console.timeline import timeline, told
 from serve.deps import Given, Services
-from serve.routes.runs import waits_for
 from serve.schemas.fields import I64_MAX, Name
+from storage import reviews
 from storage.clock import now
 from storage.runs import ENDED, STATUSES, Run
 
@@ -89,10 +89,13 @@ async def run_page(request: Request, given: Given, visitor: Visiting, run_id: UU
     run = await owned_run(given, visitor, run_id)
     events = await given.runs.events(run_id, max(0, run.event_seq - _EVENTS), limit=_EVENTS)
     checkpoints = await given.runs.checkpoints(run_id, limit=_CHECKPOINTS)
+    asked = [each for each in run.interrupts if each["id"] not in run.resume]
+    async with given.database.read() as session:
+        questions = await reviews.of_interrupts(session, run_id, [each["id"] for each in asked])
     line = timeline(events, until=run.ended_at or now())
     return page(
         request, "run.html", run=run, line=line, events=list(reversed(events)), told=told, checkpoints=checkpoints,
-        asked=[each for each in run.interrupts if each["id"] not in run.resume], waits=bool(waits_for(run)),
+        asked=asked, questions=questions,
         ended=run.status in ENDED, left_out=max(0, run.event_seq - _EVENTS),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import typer
+from PIL import Image
 from playwright.async_api import Browser, Page
 from sqlalchemy import make_url
 
@@ -87,6 +88,7 @@ async def _seed(opened: Site) -> list[tuple[str, str, dict[str, Any]]]:
         ("overview-phone", "/", {"phone": True}),
         ("campaigns", "/campaigns", {}),
         ("campaign", f"/campaigns/{seeded.campaign_id}", {}),
+        ("calibration", f"/campaigns/{seeded.campaign_id}/calibration", {}),
         ("duplicates", f"/campaigns/{seeded.campaign_id}/duplicates", {}),
         ("contribution", f"/contributions/{seeded.contributions['loaf.png']}", {}),
         ("runs", "/runs", {}),
@@ -133,6 +135,8 @@ async def _shoot(
     await page.wait_for_timeout(500)
     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     await page.screenshot(path=path, full_page=True)
+    with Image.open(path) as image:  # a palette is enough for pages, and a quarter of the size
+        image.convert("RGB").quantize(128).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB{f', {wide} px too wide' if wide > 0 else ''}")
     await context.close()
 
