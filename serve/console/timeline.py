@@ -147,4 +147,11 @@ def told(event: Event) -> str:
     data = dict(event.data)
     if isinstance(data.get("error"), Mapping):
         data["error"] = data["error"].get("message", data["error"])
-    return ", ".join(f"{name}: {formats.clipped(value, 200)}" for name, value in list(data.items())[:8])
+    return ", ".join(f"{name}: {_briefly(value)}" for name, value in list(data.items())[:8])
+
+
+def _briefly(value: Any) -> str:
+    """A plain value as it is, of others how much they hold: the run's page shows them elsewhere."""
+    if isinstance(value, Mapping | list):
+        return f"({len(value)})"
+    return "none" if value is None else formats.clipped(value, 200)

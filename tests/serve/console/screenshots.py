@@ -136,7 +136,7 @@ async def _shoot(
     wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     await page.screenshot(path=path, full_page=True)
     with Image.open(path) as image:  # a palette is enough for pages, and a quarter of the size
-        image.convert("RGB").quantize(128).save(path, optimize=True)
+        image.convert("RGB").quantize(256).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1024:.0f} KiB{f', {wide} px too wide' if wide > 0 else ''}")
     await context.close()
 
