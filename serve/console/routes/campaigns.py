@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
 from serve.console.contents import Named, require_may_open
 from serve.console.live import changes
-from serve.console.pages import page
+from serve.console.pages import page, to
 from serve.console.session import Visiting
 from serve.deps import Given, Services
 from serve.errors import ForbiddenError
@@ -53,6 +53,16 @@ async def list_campaigns(
         request, "campaigns.html", campaigns=shown, moment=moment, creator=creator or "", active=active, after=after,
         more=shown[-1].campaign_id if len(rows) > _PAGE else None,
     )  # fmt: skip
+
+
+@router.get("/named/{onchain_campaign_id}")
+async def campaign_named(
+    request: Request, given: Given, _: Visiting, onchain_campaign_id: Annotated[str, Path(max_length=300)]
+) -> Response:
+    """To the page of the campaign with this id on its chain, which is what reviews know."""
+    async with given.database.read() as session:
+        campaign = await campaigns.by_onchain_id(session, onchain_campaign_id)
+    return to(request, f"/campaigns/{campaign.campaign_id}")
 
 
 @router.get("/{campaign_id}")

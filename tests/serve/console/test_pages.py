@@ -48,6 +48,10 @@ async def test_a_campaign_tells_of_its_contributions_their_marks_and_duplicates(
     assert "An advertisement: no recipe" in page
     assert "completeness is as asked" in page
     assert re.search(r'accept</span><span class="count">4', page)
+    named = re.search(r"<bdi>(campaign_\d+)</bdi>", page)
+    assert named is not None
+    answer = await client.get(f"/console/campaigns/named/{named[1]}")
+    assert answer.headers["location"] == f"/console/campaigns/{seeded.campaign_id}"
     only = (await client.get(f"/console/campaigns/{seeded.campaign_id}?verdict=NONE")).text
     assert str(seeded.contributions["new.txt"]) in only
     assert str(seeded.contributions["advert.txt"]) not in only
