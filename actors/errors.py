@@ -273,6 +273,12 @@ class NeedsPersonError(RunError):
     code = "needs_person"
 
 
+class UnpricedModelError(NeedsPersonError):
+    """A run with a budget of cost would ask a model whose price nobody has given; the message names the setting."""
+
+    code = "unpriced_model"
+
+
 class WorkflowError(ActorsError):
     """A workflow cannot be what its definition says, or a run of it cannot go on."""
 

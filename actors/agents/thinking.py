@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from actors.agents import conversation, structured, tool_calls
 from actors.agents.conditions import SIGNAL_KEY
 from actors.agents.definition import Node, WorkflowDefinition
+from actors.agents.llms.prices import PRICES_SETTING
 from actors.agents.node_step import NodeStep, Workshop, review_step_of, tools_step_of
 from actors.agents.routing import Goto, Routing
 from actors.agents.templates import fill
@@ -79,6 +80,8 @@ class Think(NodeStep):
             step.stream({"type": "token", "node": self.node.id, "agent": self.agent.name, "text": token})
 
         step.require_budget()
+        if llm.prices.of(llm.model) is None:
+            step.require_price(llm.model, PRICES_SETTING)
         try:
             answer = await llm.ask(prompt, tools=schemas, on_token=show)
         except LLMError as error:
@@ -166,6 +169,5 @@ def _use(model: str, spent: Mapping[str, int | None]) -> None:
         model,
         prompt_tokens=spent["prompt_tokens"] or 0,
         completion_tokens=spent["completion_tokens"] or 0,
-        # A model without a known price costs nothing that can be counted; its tokens still are.
-        cost_micro_usd=spent["cost_micro_usd"] or 0,
+        cost_micro_usd=spent["cost_micro_usd"],
     )

@@ -92,6 +92,6 @@ def _counted(response: ProviderResponse, *, is_new: bool) -> ProviderResponse:
             response.model,
             prompt_tokens=used.input_tokens,
             completion_tokens=used.output_tokens,
-            cost_micro_usd=used.cost_micro_usd or 0,
+            cost_micro_usd=used.cost_micro_usd,
         )
     return response

@@ -19,7 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointMetadata
 from langgraph.types import Interrupt
 
-from actors.errors import BudgetExceededError, CutOffError, RunResultError
+from actors.errors import BudgetExceededError, CutOffError, RunResultError, UnpricedModelError
 from actors.runs.events import EventPublisher, live_event
 from actors.runs.group_commit import GroupCommit, Rows, Table
 from actors.runs.kinds import Questions
@@ -282,14 +282,18 @@ class DrivenRun:
         if task_id in self._running:
             self._running[task_id].rows.clear()
 
-    def use(self, step: str, model: str, prompt: int, completion: int, cost: int) -> None:
+    def use(self, step: str, model: str, prompt: int, completion: int, cost: int | None) -> None:
         """Add usage. Raises `BudgetExceededError` past the budget."""
         models = self.usage.setdefault("models", {})
         for counts in (self.usage, models.setdefault(model, {})):
             for name, amount in (
-                ("prompt_tokens", prompt), ("completion_tokens", completion), ("cost_micro_usd", cost), ("calls", 1)
+                ("prompt_tokens", prompt), ("completion_tokens", completion), ("cost_micro_usd", cost or 0),
+                ("calls", 1)
             ):  # fmt: skip
                 counts[name] = counts.get(name, 0) + amount
+            if cost is None:
+                # The sum leaves these calls out, and says so.
+                counts["unpriced_calls"] = counts.get("unpriced_calls", 0) + 1
         self.event("llm.used", step, {
             "model": model, "prompt_tokens": prompt, "completion_tokens": completion, "cost_micro_usd": cost,
         })  # fmt: skip
@@ -298,6 +302,16 @@ class DrivenRun:
     def require_budget(self) -> None:
         """Raises `BudgetExceededError` once nothing is left of the run's budget."""
         self._check_budget(1)
+
+    def require_price(self, model: str, setting: str) -> None:
+        """Raises `UnpricedModelError` where the run has a budget of cost, which this model would go past."""
+        allowed = self.row.budget.get("max_cost_micro_usd")
+        if allowed is not None:
+            raise UnpricedModelError(
+                f"run {self.run_id} has a budget of {allowed:,} micro-USD and the price of the model {model!r} is not "
+                f"known, so nothing would bind it: give the price in {setting}, or give the budget as max_tokens",
+                subject=model, setting=setting,
+            )  # fmt: skip
 
     def _check_budget(self, more: int) -> None:
         tokens = self.usage.get("prompt_tokens", 0) + self.usage.get("completion_tokens", 0)

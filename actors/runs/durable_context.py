@@ -49,11 +49,14 @@ class DurableContext(StepContext):
         task_id, _ = self._innermost()
         self._in_loop(lambda: self._run.add_row(task_id, table, row))
 
-    def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int) -> None:
+    def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int | None) -> None:
         self._in_loop(lambda: self._run.use(self.step, model, prompt_tokens, completion_tokens, cost_micro_usd))
 
     def require_budget(self) -> None:
         self._in_loop(self._run.require_budget)
+
+    def require_price(self, model: str, setting: str) -> None:
+        self._in_loop(lambda: self._run.require_price(model, setting))
 
     async def once(self, key: str, call: Callable[[str], Awaitable[T]]) -> T:
         _, inner = self._innermost()

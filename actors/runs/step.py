@@ -62,11 +62,18 @@ class StepContext:
     def record(self, table: Table, row: tuple[Any, ...]) -> None:
         """Write a row in the transaction of this step's result, or never where the step does not succeed."""
 
-    def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int) -> None:
-        """Add a call's usage to the run's. Raises `BudgetExceededError` once it is past the run's budget."""
+    def use(self, model: str, *, prompt_tokens: int, completion_tokens: int, cost_micro_usd: int | None) -> None:
+        """Add a call's usage to the run's; a cost of `None` is not known. Raises `BudgetExceededError` once it is past
+        the run's budget.
+        """
 
     def require_budget(self) -> None:
         """Before a call that costs: raises `BudgetExceededError` where nothing of the run's budget is left."""
+
+    def require_price(self, model: str, setting: str) -> None:
+        """Before a call whose cost cannot be counted: raises `UnpricedModelError` where the run has a budget of cost,
+        which would not bind it. `setting` is where prices are given.
+        """
 
     async def once(self, key: str, call: Callable[[str], Awaitable[T]]) -> T:
         """What `call(idempotency_key)` answered, now or when this step was run before: a recorded call is not repeated.

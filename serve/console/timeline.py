@@ -119,7 +119,7 @@ def _note(step: Step, event: Event) -> None:
         case "llm.used":
             step.prompt_tokens += data.get("prompt_tokens", 0)
             step.completion_tokens += data.get("completion_tokens", 0)
-            step.cost_micro_usd += data.get("cost_micro_usd", 0)
+            step.cost_micro_usd += data.get("cost_micro_usd") or 0  # null where the price is not known
             step.models.add(str(data.get("model", "")))
         case "tool.called":
             failed = data.get("error")

@@ -11,6 +11,9 @@ from types import MappingProxyType
 # https://ai.google.dev/gemini-api/docs/pricing: list prices of the standard tier, text only. Output includes reasoning.
 AS_OF = "2026-11"
 
+# Where prices of further models are given.
+PRICES_SETTING = "HYVVE_LLM_PRICES"
+
 _MILLION = 1_000_000
 
 

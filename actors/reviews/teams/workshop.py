@@ -104,7 +104,7 @@ def _accounted(llm: LLM) -> Ask:
             llm.model,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
-            cost_micro_usd=usage.cost_micro_usd or 0,
+            cost_micro_usd=usage.cost_micro_usd,
         )
 
     return asked_by(llm, on_usage=used)
