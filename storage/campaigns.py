@@ -59,6 +59,11 @@ class Campaign(Base):
         """Whether the campaign takes contributions at that moment: active and not expired."""
         return self.is_active and self.expiration > moment.timestamp()
 
+    @property
+    def accepted_from(self) -> float:
+        """The score in force: the calibrated one where there is one, else that which the campaign was opened with."""
+        return self.required_quality_score if self.thresholds is None else float(self.thresholds["required_score"])
+
 
 # The columns that make up "the body" of a create request; equal bodies make a repeated create a no-op.
 BODY_COLUMNS = (

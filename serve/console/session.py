@@ -42,6 +42,13 @@ class Visitor:
         """Whether every wallet's things are shown, and not only the system's or one wallet's."""
         return self.principal.kind == "api_key" and self.wallet is None
 
+    @property
+    def runs_the_system(self) -> bool:
+        """Whether this person may steer what is nobody's alone, such as schedules: where there are keys, with one that
+        speaks for no wallet. An installation without keys is everybody's who reaches it.
+        """
+        return self.sees_all or self.principal.kind == "anonymous"
+
 
 class Sessions:
     """Signs visitors in and knows them again."""

@@ -80,6 +80,9 @@ async def measure(storage: StorageSettings, *, count: int, reviewers: int) -> bo
             queue = await timed_ms(client, "/teams/reviews?limit=50", 200)
             deep = await timed_ms(client, f"/teams/reviews?limit=50&after={first[-1]['number'] + count // 2}", 200)
             one = await timed_ms(client, f"/teams/reviews/{first[0]['review_id']}", 200)
+            entered = {"data": {"name": "Ines"}, "headers": {"Origin": "http://hyvve.test"}}
+            assert (await client.post("/console/sign-in", **entered)).status_code == 303
+            shown = await timed_ms(client, "/console/reviews", 200)
             people = [Reviewer(client, f"reviewer {number}") for number in range(reviewers)]
             began = time.perf_counter()
             await asyncio.gather(*(each.work() for each in people))
@@ -89,6 +92,7 @@ async def measure(storage: StorageSettings, *, count: int, reviewers: int) -> bo
     once = len(counts) == count and set(counts.values()) == {1} and not left
     print(f"reviews waiting, reviewers                 {count:,}, {reviewers}")
     print(f"the queue's first 50, p50 and p99          {said(queue)}")
+    print(f"the console's page of it, p50 and p99      {said(shown)}")
     print(f"50 from its middle, p50 and p99            {said(deep)}")
     print(f"one review, p50 and p99                    {said(one)}")
     print(f"claimed and decided by all at once         {count / took_s:,.0f} reviews/s")

@@ -87,7 +87,7 @@ async def campaign_page(
         request, "campaign.html", campaign=campaign, moment=now(), counts=counts, verdict=chosen, contributions=shown,
         results=results, batches=batches, progress=progress, after=after, verdicts=VERDICTS,
         more=shown[-1].seq if len(rows) > _PAGE else None,
-        chart=Markup(histogram(bins, campaign.required_quality_score)),  # noqa: S704
+        chart=Markup(histogram(bins, campaign.accepted_from)),  # noqa: S704
         shares=Markup(proportions({each: counts[each] for each in VERDICTS[:4]})),  # noqa: S704
     )  # fmt: skip
 

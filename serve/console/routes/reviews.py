@@ -75,7 +75,8 @@ async def claim_next(
 ) -> Response:
     """The next that nobody holds, claimed; back to the queue where there is none."""
     found = await given.reviews.claim_next(sight(visitor), by=visitor.name, checkpoint=checkpoint or None)
-    return to(request, "/reviews" if found is None else f"/reviews/{found.review_id}")
+    where = "/reviews" if found is None else f"/reviews/{found.review_id}"
+    return to(request, where, checkpoint=checkpoint)
 
 
 @router.get("/{review_id}")
@@ -86,6 +87,7 @@ async def review_page(
     review_id: UUID,
     done: Annotated[str | None, Query(max_length=20)] = None,
 ) -> Response:
+    """The review. Its query's `checkpoint` is what the queue was narrowed to, and stays so for the next review."""
     review = await _seen(given, visitor, review_id)
     return await _page(request, given, visitor, review, done=done if done in STATES else None)
 
@@ -114,23 +116,27 @@ async def picture(request: Request, given: Given, visitor: Visiting, review_id: 
 
 
 @router.post("/{review_id}/claim")
-async def claim(request: Request, given: Given, visitor: Visiting, review_id: UUID) -> Response:
+async def claim(
+    request: Request, given: Given, visitor: Visiting, review_id: UUID, checkpoint: Checkpoint = None
+) -> Response:
     review = await _seen(given, visitor, review_id)
     try:
         await given.reviews.claim(review_id, by=visitor.name)
     except ReviewConflictError as error:
         return await _page(request, given, visitor, review, fault=error.message, status=409)
-    return to(request, f"/reviews/{review_id}")
+    return to(request, f"/reviews/{review_id}", checkpoint=checkpoint)
 
 
 @router.post("/{review_id}/release")
-async def release(request: Request, given: Given, visitor: Visiting, review_id: UUID) -> Response:
+async def release(
+    request: Request, given: Given, visitor: Visiting, review_id: UUID, checkpoint: Checkpoint = None
+) -> Response:
     review = await _seen(given, visitor, review_id)
     try:
         await given.reviews.release(review_id, by=visitor.name)
     except ReviewConflictError as error:
         return await _page(request, given, visitor, review, fault=error.message, status=409)
-    return to(request, "/reviews")
+    return to(request, "/reviews", checkpoint=checkpoint)
 
 
 @router.post("/{review_id}/decide")
@@ -142,8 +148,11 @@ async def decide(
     review_id: UUID,
     answer: Annotated[str, Form(max_length=20)],
     saw: Annotated[str, Form(max_length=128)],
+    checkpoint: Checkpoint = None,
 ) -> Response:
-    """Decide, and go on with the next review. What is refused comes back as it was filled in, with the reason."""
+    """Decide, and go on with the next review of what the queue was narrowed to. What is refused comes back as it was
+    filled in, with the reason.
+    """
     review = await _seen(given, visitor, review_id)
     sent = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
     brought: dict[str, Any] = {
@@ -173,10 +182,9 @@ async def decide(
         review = await given.reviews.get(review_id)
         return await _page(request, given, visitor, review, sent=sent, fault=error.message, status=409)
     done = decided.state if decided.state != "open" else None
-    following = await given.reviews.claim_next(sight(visitor), by=visitor.name)
-    if following is None:
-        return to(request, "/reviews", done=done)
-    return to(request, f"/reviews/{following.review_id}", done=done)
+    following = await given.reviews.claim_next(sight(visitor), by=visitor.name, checkpoint=checkpoint or None)
+    where = "/reviews" if following is None else f"/reviews/{following.review_id}"
+    return to(request, where, checkpoint=checkpoint, done=done)
 
 
 async def _seen(given: Services, visitor: Visitor, review_id: UUID) -> Review:
@@ -212,6 +220,7 @@ async def _page(
     subject = {name: review.subject[name] for name in made.names if name in review.subject}
     return page(
         request, "review.html", subject={**subject, **review.subject}, status=status, review=review,
+        checkpoint=request.query_params.get("checkpoint", "")[:200],
         mine=review.holder == visitor.name, hidden=hidden,
         shown=await parts.shown(review.shown, contents=contents, database=given.database, limits=given.reading.read),
         form=made, editing=form is not None, sent=sent or {},

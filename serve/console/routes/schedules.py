@@ -10,8 +10,9 @@ from starlette.responses import Response
 from actors.schedules.scheduler import rule_of
 from serve.console.live import changes
 from serve.console.pages import page, quoted, to
-from serve.console.session import Visiting
+from serve.console.session import Visiting, Visitor
 from serve.deps import Given, Services
+from serve.errors import ForbiddenError
 from serve.schemas.fields import Name
 from storage import firings, schedules
 from storage.firings import UNFINISHED
@@ -53,23 +54,35 @@ async def schedule_page(request: Request, given: Given, _: Visiting, name: Sched
 
 
 @router.post("/{name}/run")
-async def run_now(request: Request, given: Given, _: Visiting, name: ScheduleName) -> Response:
+async def run_now(request: Request, given: Given, visitor: Visiting, name: ScheduleName) -> Response:
+    _require_may_steer(visitor, name)
     async with given.database.begin() as session:
         await firings.add_by_hand(session, name)
     return to(request, f"/schedules/{quoted(name)}")
 
 
 @router.post("/{name}/pause")
-async def pause(request: Request, given: Given, _: Visiting, name: ScheduleName) -> Response:
+async def pause(request: Request, given: Given, visitor: Visiting, name: ScheduleName) -> Response:
+    _require_may_steer(visitor, name)
     async with given.database.begin() as session:
         await schedules.pause(session, name)
     return to(request, f"/schedules/{quoted(name)}")
 
 
 @router.post("/{name}/resume")
-async def resume(request: Request, given: Given, _: Visiting, name: ScheduleName) -> Response:
+async def resume(request: Request, given: Given, visitor: Visiting, name: ScheduleName) -> Response:
+    _require_may_steer(visitor, name)
     async with given.database.begin() as session:
         schedule = await schedules.get(session, name, lock=True)
         next_due = rule_of(schedule).after(await schedules.clock(session))
         await schedules.resume(session, name, next_due)
     return to(request, f"/schedules/{quoted(name)}")
+
+
+def _require_may_steer(visitor: Visitor, name: str) -> None:
+    """Raises `ForbiddenError`: a schedule works for all wallets, so none of them alone stops it."""
+    if not visitor.runs_the_system:
+        raise ForbiddenError(
+            f"schedule {name} works for all wallets: sign in with an API key and without a wallet to steer it",
+            subject=name,
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from html import unescape
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from storage import campaign_thresholds, campaigns
 from storage.engine import Database
 from tests.serve.console import seeds
 from tests.serve.console.conftest import SAME_ORIGIN, signed_in
@@ -61,6 +63,42 @@ async def test_a_campaign_tells_of_its_contributions_their_marks_and_duplicates(
     assert '<th scope="col" dir="auto">what I look for</th>' in table
     paged = (await client.get(f"/console/contributions/{seeded.contributions['ciabatta.pdf']}")).text
     assert "<h4>Page 2</h4>" in paged
+
+
+async def test_a_calibrated_campaign_shows_the_score_in_force_and_the_one_it_was_opened_with(
+    client: httpx.AsyncClient, database: Database, tmp_path: Path
+) -> None:
+    seeded = await seeds.seed_campaign(database, tmp_path)
+    await signed_in(client, wallet=seeds.CREATOR)
+    of_one = f"/console/campaigns/{seeded.campaign_id}"
+    assert "calibrated; opened" not in (await client.get(of_one)).text
+    thresholds = {"required_score": 62.5, "review_margin": 4.0, "min_confidence": 0.5}
+    async with database.begin() as session:
+        campaign = await campaigns.get(session, seeded.campaign_id)
+        await campaign_thresholds.apply(session, campaign, thresholds, digest="d", proposal={}, by=seeds.CREATOR)
+    page = (await client.get(of_one)).text
+    assert re.search(r"Accepted from</dt><dd>62.5 of 100 <span[^>]*>as calibrated; opened with 70<", page)
+    assert "required 62.5</text>" in page
+    assert re.search(r">62.5 <span[^>]*>was 70<", (await client.get("/console/campaigns")).text)
+
+
+async def test_the_next_review_is_of_the_checkpoint_that_the_queue_was_narrowed_to(site: Site) -> None:
+    first, between, last = [
+        (await site.people.asked(at=[checkpoint]))[1] for checkpoint in ("cost", "payload_review", "cost")
+    ]
+    transport = httpx.ASGITransport(site.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
+        await signed_in(client)
+        queue = (await client.get("/console/reviews?checkpoint=cost")).text
+        assert str(between.review_id) not in queue
+        claimed = await client.post("/console/reviews/claim", data={"checkpoint": "cost"}, headers=SAME_ORIGIN)
+        assert claimed.headers["location"] == f"/console/reviews/{first.review_id}?checkpoint=cost"
+        page = (await client.get(claimed.headers["location"])).text
+        action = re.search(r'action="([^"]+/decide[^"]*)"', page)
+        assert action is not None
+        sent = {"answer": "reject", "reason": "too dear", "saw": first.saw}
+        decided = await client.post(unescape(action[1]), data=sent, headers=SAME_ORIGIN)
+        assert decided.headers["location"] == f"/console/reviews/{last.review_id}?checkpoint=cost&done=rejected"
 
 
 async def test_contents_are_for_their_contributor_and_the_campaigns_creator(

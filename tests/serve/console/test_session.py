@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from serve.settings import ServeSettings
+from storage.engine import Database
+from tests.serve.console import seeds
 from tests.serve.console.conftest import SAME_ORIGIN, signed_in
 
 
@@ -53,6 +55,21 @@ async def test_with_keys_a_sign_in_needs_one_of_them(client: httpx.AsyncClient) 
     page = await client.get("/console/")
     assert page.status_code == 200
     assert "Everything is shown" in page.text
+
+
+@keyed
+async def test_what_works_for_all_wallets_is_not_stopped_by_one(client: httpx.AsyncClient, database: Database) -> None:
+    await seeds.seed_schedules(database)
+    address = "/console/schedules/keep_review_time"
+    await signed_in(client, key="first-key", wallet="0xbob")
+    for page in (await client.get("/console/schedules"), await client.get(address)):
+        assert (page.status_code, "keep_review_time" in page.text, "Run now" in page.text) == (200, True, False)
+    for action in ("pause", "run", "resume"):
+        refused = await client.post(f"{address}/{action}", headers=SAME_ORIGIN)
+        assert (refused.status_code, "works for all wallets" in refused.text) == (403, True)
+    await signed_in(client, key="first-key")
+    assert (await client.post(f"{address}/pause", headers=SAME_ORIGIN)).status_code == 303
+    assert "Resume</button>" in (await client.get(address)).text
 
 
 async def test_a_cookie_that_somebody_else_made_or_changed_says_nothing(
