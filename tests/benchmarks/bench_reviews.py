@@ -80,8 +80,9 @@ async def measure(storage: StorageSettings, *, count: int, reviewers: int) -> bo
             queue = await timed_ms(client, "/teams/reviews?limit=50", 200)
             deep = await timed_ms(client, f"/teams/reviews?limit=50&after={first[-1]['number'] + count // 2}", 200)
             one = await timed_ms(client, f"/teams/reviews/{first[0]['review_id']}", 200)
-            entered = {"data": {"name": "Ines"}, "headers": {"Origin": "http://hyvve.test"}}
-            assert (await client.post("/console/sign-in", **entered)).status_code == 303
+            origin = {"Origin": "http://hyvve.test"}
+            entered = await client.post("/console/sign-in", data={"name": "Ines"}, headers=origin)
+            assert entered.status_code == 303, entered.text
             shown = await timed_ms(client, "/console/reviews", 200)
             people = [Reviewer(client, f"reviewer {number}") for number in range(reviewers)]
             began = time.perf_counter()
