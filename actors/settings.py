@@ -252,6 +252,16 @@ class ReviewSettings(BaseModel):
 
     # The agents' model that fills in forms beside the rules; `None` is rules alone.
     form_llm: str | None = None
+    # Who is in the groups that reviews are given or escalated to; a group that is not here is anybody.
+    groups: dict[str, tuple[str, ...]] = {}
+
+    @field_validator("groups")
+    @classmethod
+    def _have_members(cls, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, members in groups.items():
+            if not name.strip() or not members or not all(member.strip() for member in members):
+                raise ValueError(f"the group {name!r} should have a name and at least one member, each with a name")
+        return groups
 
 
 class ActorsSettings(BaseModel):

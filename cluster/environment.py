@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-# How a value is written: as it stands, as a list with commas, as a yes or no, or as scorers (see `_members`).
-Form = Literal["plain", "list", "members", "megabytes", "days"]
+# How a value is written: as it stands, as a list with commas, as scorers (see `_members`), or as a JSON object.
+Form = Literal["plain", "list", "members", "megabytes", "days", "json"]
 
 # What one of a value's units comes to.
 UNITS: dict[Form, int] = {"megabytes": 1024 * 1024, "days": 24 * 3600}
@@ -111,6 +111,7 @@ VARIABLES = (
     Variable("HYVVE_PROVIDER_TIMEOUT_S", "actors.providers.timeout_s", "seconds one call of an AI provider may take, waiting for a job included (600)"),
     Variable("HYVVE_REVIEW_VERDICTS", "actors.verification.review_verdicts", "a person is asked about each verdict REVIEW (true)"),
     Variable("HYVVE_FORMS_LLM", "actors.reviews.form_llm", "agents' model that fills in forms of AI providers beside the rules (default: rules alone)"),
+    Variable("HYVVE_REVIEW_GROUPS", "actors.reviews.groups", 'who is in the groups that reviews are given or escalated to, as JSON: `{"leads": ["ann", "bob"]}`; they alone see and decide what is with their group (default: a group is anybody)', "json"),
     Variable("HYVVE_CALLBACK_SECRET", "storage.callbacks.secret", "what callbacks are signed with that bring no secret of their own, `whsec_…`", secret=True),
     Variable("HYVVE_REVIEW_MARGIN", "actors.verification.review_margin", "points around the required score left to a person (5)"),
     Variable("HYVVE_MIN_CONFIDENCE", "actors.verification.min_confidence", "below it a person decides, 0–1 (0.5)"),

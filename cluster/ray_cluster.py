@@ -171,6 +171,7 @@ def application(settings: Settings, *, dashboard_url: str | None) -> Application
         run_settings=settings.actors.runs,
         agents_settings=settings.actors.agents,
         provider_settings=settings.actors.providers,
+        review_settings=settings.actors.reviews,
     )
 
 

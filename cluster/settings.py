@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from actors.settings import ActorsSettings, ScorerKind
@@ -114,6 +115,8 @@ def _parse(variable: Variable, written: str) -> object:
             return _members(variable, written)
         case "megabytes" | "days":
             return _whole(variable, written) * UNITS[variable.form]
+        case "json":
+            return _object(variable, written)
         case "plain":
             return written
 
@@ -126,6 +129,16 @@ def _whole(variable: Variable, written: str) -> int:
     if number < 1:
         raise SettingError(f"{variable.name}={written!r}: should be a whole number from 1", subject=variable.name)
     return number
+
+
+def _object(variable: Variable, written: str) -> dict[str, Any]:
+    try:
+        found = orjson.loads(written)
+    except orjson.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise SettingError(f"{variable.name}={written!r}: should be a JSON object", subject=variable.name)
+    return found
 
 
 def _members(variable: Variable, written: str) -> tuple[dict[str, Any], ...]:

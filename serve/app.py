@@ -17,10 +17,11 @@ from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
+from actors.reviews.groups import Groups
 from actors.reviews.service import Reviews
 from actors.reviews.teams.service import TeamRuns
 from actors.runs.service import Runs
-from actors.settings import AgentsSettings, ProviderSettings, RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, ProviderSettings, ReviewSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import errors
 from serve.auth import Gate
@@ -65,6 +66,7 @@ def build_app(
     run_settings: RunSettings | None = None,
     agents_settings: AgentsSettings | None = None,
     provider_settings: ProviderSettings | None = None,
+    review_settings: ReviewSettings | None = None,
 ) -> FastAPI:
     """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
     poll = CampaignPoll(
@@ -109,7 +111,7 @@ def build_app(
         poll=poll,
         verification=verification,
         runs=run_service,
-        reviews=Reviews(database),
+        reviews=Reviews(database, Groups((review_settings or ReviewSettings()).groups)),
         teams=team_runs,
         cache=cache,
         llms=llms,

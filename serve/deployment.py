@@ -13,7 +13,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.deployment import Application
 from ray.serve.schema import LoggingConfig
 
-from actors.settings import AgentsSettings, ProviderSettings, RunSettings, VerificationSettings
+from actors.settings import AgentsSettings, ProviderSettings, ReviewSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import ingress
 from serve.app import build_app
@@ -39,6 +39,7 @@ class Api:
         *,
         agents_settings: AgentsSettings,
         provider_settings: ProviderSettings,
+        review_settings: ReviewSettings,
     ) -> None:
         self._storage = storage_settings
         self._serve = serve_settings
@@ -47,6 +48,7 @@ class Api:
         self._runs = run_settings
         self._agents = agents_settings
         self._providers = provider_settings
+        self._reviews = review_settings
         self._database: Database | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
@@ -60,6 +62,7 @@ class Api:
             run_settings=self._runs,
             agents_settings=self._agents,
             provider_settings=self._providers,
+            review_settings=self._reviews,
         )
         ingress.built(app)
         return app
@@ -78,6 +81,7 @@ def deployment(
     run_settings: RunSettings | None = None,
     agents_settings: AgentsSettings | None = None,
     provider_settings: ProviderSettings | None = None,
+    review_settings: ReviewSettings | None = None,
 ) -> Application:
     """The application to hand to `ray.serve.run`."""
     configured = ray.serve.deployment(
@@ -98,5 +102,6 @@ def deployment(
         run_settings or RunSettings(),
         agents_settings=agents_settings or AgentsSettings(),
         provider_settings=provider_settings or ProviderSettings(),
+        review_settings=review_settings or ReviewSettings(),
     )
     return application

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, case, func, select, text, update
+from sqlalchemy import Index, case, exists, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -48,7 +48,7 @@ class Callback(Base):
 
     callback_id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     run_id: Mapped[UUID]
-    # review.asked, run.completed, run.failed, run.cancelled
+    # review.asked, review.reminded, review.escalated, run.completed, run.failed, run.cancelled
     event: Mapped[str]
     data: Mapped[Json]
     created_at: Mapped[Timestamp] = mapped_column(default=now)
@@ -79,6 +79,23 @@ async def aim(session: AsyncSession, run_id: UUID, url: str, secret: str | None)
     """The run's callbacks go there. A second time, nothing is changed."""
     row = {"run_id": run_id, "url": url, "secret": secret, "created_at": now()}
     await session.execute(insert(CallbackTarget).values(row).on_conflict_do_nothing())
+
+
+async def tell(
+    session: AsyncSession, callback_id: UUID, run_id: UUID, event: str, data: dict[str, Any], *, at: datetime
+) -> None:
+    """The run's owner is told, where they are called back. The same `callback_id` a second time changes nothing."""
+    values = select(
+        literal(callback_id),
+        literal(run_id),
+        literal(event),
+        literal(data, JSONB),
+        literal(at),
+        literal(at),
+        literal(0),
+    ).where(exists().where(CallbackTarget.run_id == run_id))
+    columns = ("callback_id", "run_id", "event", "data", "created_at", "next_at", "attempts")
+    await session.execute(insert(Callback).from_select(columns, values).on_conflict_do_nothing())
 
 
 async def take(session: AsyncSession, *, limit: int, lease_s: float) -> list[Due]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, func, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, and_, func, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, defer, mapped_column
@@ -158,14 +158,19 @@ class RunArtifact(Base):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """Which reviews are looked at: all, or the system's, those of a wallet's runs, and those that name a reviewer."""
+    """Which reviews are looked at: all, or the system's, those of a wallet's runs, those that name a reviewer, and
+    those that are with a group of theirs and name nobody.
+    """
 
     everything: bool = False
     wallet: str | None = None
     reviewer: str | None = None
+    groups: tuple[str, ...] = ()
 
     def sees(self, review: Review) -> bool:
         if self.everything or review.owner is None or review.owner == self.wallet:
+            return True
+        if not review.reviewers and review.group_name in self.groups:
             return True
         return self.reviewer is not None and self.reviewer in review.reviewers
 
@@ -240,9 +245,19 @@ async def page(
 
 
 async def next_free(
-    session: AsyncSession, sight: Sight, by: str, *, checkpoint: str | None, group: str | None, after: int | None
+    session: AsyncSession,
+    sight: Sight,
+    by: str,
+    *,
+    checkpoint: str | None,
+    group: str | None,
+    after: int | None,
+    closed: Sequence[str] = (),
 ) -> Review | None:
-    """The earliest open review that `by` may decide and nobody holds, locked; another's lock is passed over."""
+    """The earliest open review that `by` may decide and nobody holds, locked; another's lock is passed over.
+
+    `closed` are groups that `by` is not in: what is with them is not theirs.
+    """
     decided = select(ReviewDecision.review_id).where(
         ReviewDecision.review_id == Review.review_id, ReviewDecision.reviewer == by
     )
@@ -253,6 +268,9 @@ async def next_free(
     for column, value in ((Review.checkpoint, checkpoint), (Review.group_name, group)):
         if value is not None:
             query = query.where(column == value)
+    if closed:
+        named = Review.reviewers.contains([by])
+        query = query.where(or_(named, Review.group_name.is_(None), Review.group_name.not_in(closed)))
     if after is not None:
         query = query.where(Review.number > after)
     query = query.order_by(Review.number).limit(1).with_for_update(skip_locked=True)
@@ -268,6 +286,8 @@ def _in_sight(sight: Sight) -> Any:
         seen.append(Review.owner == sight.wallet)
     if sight.reviewer is not None:
         seen.append(Review.reviewers.contains([sight.reviewer]))
+    if sight.groups:
+        seen.append(and_(Review.reviewers == [], Review.group_name.in_(sight.groups)))
     return query.where(or_(*seen))
 
 

@@ -1,16 +1,24 @@
-"""What hosts write of callbacks: with a question, and with a run's end, in the transaction of what they tell of."""
+"""What is written of callbacks: with a question, its reminders and escalations, and with a run's end, each in the
+transaction of what it tells of.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+import orjson
 from langgraph.types import Interrupt
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.reviews.deadlines import Action, Clock
 from actors.reviews.question import Question, question_of
 from actors.runs.group_commit import Rows, Table
 from actors.runs.kinds import Questions
 from actors.runs.rows import shown
+from storage import callbacks
 from storage.clock import now
+from storage.reviews import Review
 from storage.runs import Run
 
 
@@ -59,6 +67,19 @@ class Told:
     def ended(self, run: Run) -> Rows:
         callback_id = _id(run.run_id, f"ended/{run.attempt}")
         return [*self._questions.ended(run), (CALLBACKS, (callback_id, run.run_id, None, None, now()))]
+
+
+async def tell_of_time(
+    session: AsyncSession, run: Run, review: Review, action: Action, clock: Clock, *, at: datetime
+) -> None:
+    """A review's people are reminded, or it is with another group now: `clock` and `review` are those after it."""
+    event = "review.reminded" if action.kind == "remind" else "review.escalated"
+    told = {
+        "run_id": run.run_id, "review_id": review.review_id, "checkpoint": review.checkpoint, "title": review.title,
+        "reviewers": review.reviewers, "group": review.group_name, "due_at": review.due_at,
+    }  # fmt: skip
+    callback_id = _id(run.run_id, f"{event}/{review.review_id}/{run.attempt}/{clock.level}/{clock.reminded}")
+    await callbacks.tell(session, callback_id, run.run_id, event, orjson.loads(shown(told)), at=at)
 
 
 def _asked(run: Run, question: Question) -> dict[str, object]:

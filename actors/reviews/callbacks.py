@@ -3,7 +3,7 @@
 The scheme is that of Standard Webhooks (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
 `webhook-id`, `webhook-timestamp` and `webhook-signature`, an HMAC-SHA-256 over `id.timestamp.body`. The body is
 
-    {"type": "review.asked" | "run.completed" | "run.failed" | "run.cancelled",
+    {"type": "review.asked" | "review.reminded" | "review.escalated" | "run.completed" | "run.failed" | "run.cancelled",
      "timestamp": "…", "data": {"run_id": "…", …}}
 
 A callback comes at least once, at any time and in any order: `webhook-id` is the same however often one is sent, so a

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.errors import ReviewConflictError, ReviewEditError
 from actors.reviews import settling
 from actors.reviews.decisions import Approve, Edit, Reject, Respond, closed_to
+from actors.reviews.groups import ANYBODY, Groups
 from storage import reviews, runs, schedules
 from storage.engine import Database
 from storage.reviews import Review, ReviewAction, ReviewDecision, Sight
@@ -45,8 +46,13 @@ class Whole:
 class Reviews:
     """Of one database. Belongs to the event loop that it is used in."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, groups: Groups = ANYBODY) -> None:
         self._database = database
+        self._groups = groups
+
+    def sees(self, sight: Sight, review: Review) -> bool:
+        """Whether it is one of the reviews that are looked at so."""
+        return self._seen(sight).sees(review)
 
     async def queue(
         self, sight: Sight, *, limit: int, after: int | None = None, states: Sequence[str] = ("open",), **filters: Any
@@ -56,7 +62,7 @@ class Reviews:
         Filters are those of `storage.reviews.page`.
         """
         async with self._database.read() as session:
-            return await reviews.page(session, sight, limit=limit, after=after, states=states, **filters)
+            return await reviews.page(session, self._seen(sight), limit=limit, after=after, states=states, **filters)
 
     async def get(self, review_id: UUID) -> Review:
         """The review as it stands. Raises `NotFoundError`."""
@@ -91,7 +97,7 @@ class Reviews:
             review = await reviews.locked(session, review_id)
             cast = await reviews.decisions(session, review_id)
             moment = await schedules.clock(session)
-            if (refused := closed_to(settling.state_of(review, cast), by=by, at=moment)) is not None:
+            if (refused := closed_to(settling.state_of(review, cast, self._groups), by=by, at=moment)) is not None:
                 conflict, message = refused
                 raise ReviewConflictError(
                     message, subject=str(review_id), state=review.state, conflict=conflict, holder=review.holder
@@ -115,7 +121,8 @@ class Reviews:
         """
         async with self._database.begin() as session:
             review = await reviews.next_free(
-                session, sight, by, checkpoint=checkpoint, group=group, after=after
+                session, self._seen(sight), by, checkpoint=checkpoint, group=group, after=after,
+                closed=self._groups.closed_to(by),
             )  # fmt: skip
             if review is not None:
                 _hold(session, review, by, await schedules.clock(session), lease_s)
@@ -150,7 +157,7 @@ class Reviews:
             review = await reviews.locked(session, review_id)
             moment = await schedules.clock(session)
             try:
-                await settling.take(session, run, review, decision, by=by, at=moment)
+                await settling.take(session, run, review, decision, by=by, at=moment, groups=self._groups)
             except (ReviewConflictError, ReviewEditError) as error:
                 refused = error
                 _refuse(session, review, error, answer=decision.answer, by=by, at=moment)
@@ -171,6 +178,9 @@ class Reviews:
         advanced = [await self._done(review_id, settling.advance) for review_id in due]
         delivered = [await self._done(review_id, settling.deliver_again) for review_id in settled]
         return {"leases": leases, "deadlines": sum(advanced), "deliveries": sum(delivered)}
+
+    def _seen(self, sight: Sight) -> Sight:
+        return replace(sight, groups=self._groups.of(sight.reviewer))
 
     async def _done(self, review_id: UUID, work: settling.Timely) -> bool:
         """Whether there was something to do. One review that cannot be done keeps no other from it."""

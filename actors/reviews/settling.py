@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from actors.reviews import deadlines, decisions
+from actors.reviews import callback_rows, deadlines, decisions
 from actors.reviews.agreement import Agreement, Standing, State, Vote, standing, vote
 from actors.reviews.changes import Change
 from actors.reviews.deadlines import Action, Clock, Deadline
 from actors.reviews.decisions import Answer, Approve, Edit, Reject, Respond, ReviewState
+from actors.reviews.groups import Groups
 from actors.reviews.question import Outcome
 from actors.runs.service import answer
 from storage import reviews
@@ -26,11 +27,11 @@ _STATES = {
 }  # fmt: skip
 
 
-def state_of(review: Review, cast_: Sequence[ReviewDecision]) -> ReviewState:
+def state_of(review: Review, cast_: Sequence[ReviewDecision], groups: Groups) -> ReviewState:
     """The review as the rules of deciding see it."""
     return ReviewState(
         review_id=review.review_id, state=review.state, saw=review.saw,
-        answers=cast(tuple[Answer, ...], tuple(review.answers)), reviewers=frozenset(review.reviewers),
+        answers=cast(tuple[Answer, ...], tuple(review.answers)), reviewers=groups.reviewers(review),
         holder=review.holder, lease_until=review.lease_until, due_at=review.due_at,
         decided_by=frozenset(each.reviewer for each in cast_),
     )  # fmt: skip
@@ -44,13 +45,14 @@ async def take(
     *,
     by: str,
     at: datetime,
+    groups: Groups,
 ) -> None:
     """Take the decision; settle the review where that is what it comes to.
 
     Raises `ReviewConflictError` and `ReviewEditError`, and has changed nothing then.
     """
     before = await reviews.decisions(session, review.review_id)
-    decisions.admit(decision, state_of(review, before), by=by, at=at)
+    decisions.admit(decision, state_of(review, before, groups), by=by, at=at)
     changes: tuple[Change, ...] = ()
     if isinstance(decision, Edit):
         changes = decisions.edited(decision, review.subject, review.edit_schema)
@@ -108,6 +110,8 @@ async def advance(session: AsyncSession, run: Run, review: Review, at: datetime)
     _keep_time(review, deadline, clock)
     for action in due:
         await _act(session, run, review, action, at)
+        if action.kind in {"remind", "escalate"}:
+            await callback_rows.tell_of_time(session, run, review, action, clock, at=at)
     return bool(due)
 
 

@@ -50,7 +50,7 @@ async def list_reviews(
     after: Annotated[int | None, Query(ge=0, le=I64_MAX, description="the `number` that ended the page before")] = None,
 ) -> Response:
     """The queue, the earliest asked first: reviews of the caller's runs, the system's, and those that name it as a
-    reviewer. An API key that speaks for no wallet sees all.
+    reviewer or are with a group that it is in. An API key that speaks for no wallet sees all.
     """
     size = given.page(limit)
     rows = await given.reviews.queue(
@@ -89,7 +89,7 @@ async def claim_next_review(
 async def get_review(given: Given, *, caller: Speaker, review_id: ReviewId, reviewer: Reviewer = None) -> Response:
     """One review with all that helps to decide, and what was done to it so far."""
     found = await given.reviews.whole(review_id)
-    _require_sight(caller, reviewer, found.review)
+    _require_sight(given, caller, reviewer, found.review)
     known = _name(caller, reviewer)
     return wire.answer(schemas.of_review(found.review, found.decisions, found.actions, known))
 
@@ -176,12 +176,12 @@ def decider(caller: Principal, reviewer: str | None) -> str:
 async def seen(given: Services, caller: Principal, reviewer: str | None, review_id: UUID) -> Review:
     """The review, which this caller may see. Raises `NotFoundError`, or `ForbiddenError`."""
     review = await given.reviews.get(review_id)
-    _require_sight(caller, reviewer, review)
+    _require_sight(given, caller, reviewer, review)
     return review
 
 
-def _require_sight(caller: Principal, reviewer: str | None, review: Review) -> None:
-    if not sight(caller, reviewer).sees(review):
+def _require_sight(given: Services, caller: Principal, reviewer: str | None, review: Review) -> None:
+    if not given.reviews.sees(sight(caller, reviewer), review):
         require_owner(caller, review.owner, noun="review", subject=str(review.review_id))
 
 

@@ -196,6 +196,7 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         "HYVVE_PROVIDER_KEYS": "acme=k", "HYVVE_PROVIDER_URLS": "acme=https://x.example",
         "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
         "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
+        "HYVVE_REVIEW_GROUPS": "{\"leads\": [\"ann\"]}",
     }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
@@ -271,3 +272,13 @@ def test_one_variable_sets_every_limit_on_a_files_size(tmp_path: Path) -> None:
 def test_the_operations_page_lists_every_variable_as_the_code_has_it() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     assert [each.name for each in VARIABLES if f"| `{each.name}` | {each.help} |\n" not in page] == []
+
+
+@pytest.mark.parametrize(
+    "written", ["leads", '["leads"]', '{"leads": "ann"}', '{"leads": []}', '{"leads": [" "]}', "{"]
+)
+def test_groups_of_reviewers_that_cannot_be_read_are_refused_by_name(written: str) -> None:
+    with pytest.raises(SettingError, match="HYVVE_REVIEW_GROUPS"):
+        Settings.from_environment({"HYVVE_REVIEW_GROUPS": written})
+    given = Settings.from_environment({"HYVVE_REVIEW_GROUPS": '{"leads": ["ann", "bob"]}'})
+    assert given.actors.reviews.groups == {"leads": ("ann", "bob")}

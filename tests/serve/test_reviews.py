@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from actors.settings import VerificationSettings
+from actors.settings import ReviewSettings, VerificationSettings
 from serve.app import build_app
 from serve.settings import ServeSettings
 from storage.engine import Database
@@ -177,6 +177,53 @@ async def test_an_api_key_sees_all_reviews(keyed: FastAPI, people: People) -> No
         claimed = await client.post("/teams/reviews/claim", headers=key, json={"reviewer": "ann"})
         assert claimed.json()["holder"] == "ann"
         assert (await client.post("/teams/reviews/claim", headers=key)).status_code == 204
+
+
+@pytest.fixture
+async def grouped(
+    database: Database, storage_settings: StorageSettings, verification: LengthVerification
+) -> AsyncIterator[FastAPI]:
+    app = build_app(
+        database=database, storage_settings=storage_settings, verification_settings=VerificationSettings(),
+        serve_settings=ServeSettings.model_validate({"api_keys": ["secret"]}), verification=verification,
+        review_settings=ReviewSettings(groups={"leads": ("ann", "bob")}),
+    )  # fmt: skip
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.mark.parametrize("escalated", [True, False])
+async def test_what_is_with_a_group_is_seen_and_decided_by_its_members_alone(
+    grouped: FastAPI, people: People, escalated: bool
+) -> None:
+    deadline = {"timeout_s": 1000, "on_timeout": "escalate", "escalate_to": ["leads"], "reminders": []}
+    question = {"deadline": deadline, "reviewers": ["eve"]} if escalated else {"group": "leads"}
+    run, review = await people.asked(owner="0xowner", question=question)
+    if escalated:
+        assert review.due_at is not None
+        await people.pass_time(review.review_id, review.due_at)
+        assert (await people.reviews.tick())["deadlines"] == 1
+    url, key, wallet = f"/teams/reviews/{review.review_id}", {"X-API-Key": "secret"}, {"X-Wallet-Address": "0xother"}
+    body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+    transport = httpx.ASGITransport(grouped, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test", headers=key) as client:
+        for name, seen in (("ann", 1), ("eve", 0)):
+            headers = {**wallet, "X-Reviewer": name}
+            assert len((await client.get("/teams/reviews", headers=headers)).json()) == seen, name
+            assert (await client.get(url, headers=headers)).status_code == (200 if seen else 403)
+        # The owner and a key that sees everything see it too, and do not decide it.
+        for headers in (OWNER, {"X-Reviewer": "eve"}):
+            assert len((await client.get("/teams/reviews", headers=headers)).json()) == 1
+            for asking, sent in (("decide", body), ("claim", {})):
+                refused = await client.post(f"{url}/{asking}", json=sent, headers=headers)
+                assert (refused.status_code, refused.json()["conflict"]) == (409, "foreign")
+            assert (await client.post("/teams/reviews/claim", headers=headers)).status_code == 204
+        headers = {**wallet, "X-Reviewer": "bob"}
+        claimed = await client.post("/teams/reviews/claim", headers=headers)
+        assert (claimed.status_code, claimed.json()["review_id"]) == (200, str(review.review_id))
+        decided = await client.post(f"{url}/decide", json=body, headers=headers)
+        assert (decided.status_code, decided.json()["state"]) == (200, "approved")
+    assert (await people.engine.ended(run.run_id)).status == "completed"
 
 
 async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, people: People) -> None:

@@ -190,7 +190,7 @@ async def decide(
 async def _seen(given: Services, visitor: Visitor, review_id: UUID) -> Review:
     """The review, which this visitor may see. Raises `NotFoundError`, or `ForbiddenError`."""
     review = await given.reviews.get(review_id)
-    if not sight(visitor).sees(review):
+    if not given.reviews.sees(sight(visitor), review):
         require_owner(visitor.principal, review.owner, noun="review", subject=str(review_id))
     return review
 

@@ -23,6 +23,7 @@ from storage.errors import AddressRefusedError, BadReferenceError
 from storage.posting import GuardedPoster
 from storage.runs import Run
 from storage.settings import CallbackSettings, FetchSettings
+from tests.actors.reviews.asking import People
 from tests.actors.reviews.teams import Team
 from tests.stubs.http import Reply, Request, StubServer
 
@@ -98,6 +99,30 @@ async def test_a_receiver_is_told_of_each_question_and_of_the_end_and_can_tell_t
         with pytest.raises(WebhookRefusedError):
             verify(request.headers, request.body, SECRET, at=now() + timedelta(hours=1))
     assert await sent(team) == {"delivered": 0, "put_off": 0, "given_up": 0}
+
+
+async def test_a_receiver_is_told_of_reminders_and_escalations_each_once(team: Team, receiver: Receiver) -> None:
+    run = await team.start(
+        policy="REQUIRE_HUMAN", allowed_steps=["payload_review"], timeout_seconds=1000, on_timeout="escalate",
+        escalate_to=["leads"], reviewers=["ann"], callback_url=f"{receiver.url}/hook", callback_secret=SECRET,
+    )  # fmt: skip
+    review = await team.asked(run)
+    people = People(team.engine)
+    for _ in range(3):
+        waiting = await team.reviews.get(review.review_id)
+        assert waiting.next_at is not None
+        await people.pass_time(review.review_id, waiting.next_at + timedelta(seconds=1))
+        await asyncio.gather(*(team.reviews.tick() for _ in range(2)))
+    await sent(team)
+    told = [(each["type"], each["data"]["group"], each["data"]["reviewers"]) for each in receiver.taken[1:]]
+    assert told == [("review.reminded", None, ["ann"])] * 2 + [("review.escalated", "leads", [])]
+    assert receiver.taken[-1]["data"]["review_id"] == str(review.review_id)
+    unasked = await team.start(policy="REQUIRE_HUMAN", allowed_steps=["payload_review"], timeout_seconds=1000)
+    due = (await team.asked(unasked)).next_at
+    assert due is not None
+    await people.pass_time((await team.asked(unasked)).review_id, due)
+    await team.reviews.tick()
+    assert await called_back(team, unasked) == [], "nobody is called back who did not ask for it"
 
 
 async def test_a_rejected_and_a_cancelled_run_tell_how_they_ended(team: Team, receiver: Receiver) -> None:
