@@ -196,7 +196,7 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         "HYVVE_PROVIDER_KEYS": "acme=k", "HYVVE_PROVIDER_URLS": "acme=https://x.example",
         "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
         "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
-        "HYVVE_REVIEW_GROUPS": "{\"leads\": [\"ann\"]}",
+        "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}',
     }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
