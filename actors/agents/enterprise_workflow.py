@@ -18,6 +18,7 @@ from actors.agents.node_step import Workshop
 from actors.agents.validation import Known, check, known_among
 from actors.agents.workflow_runs import WorkflowOutcome, WorkflowRuns, check_input, said_last
 from actors.agents.workflow_state import WorkflowState, begun, final_state
+from actors.errors import RunConflictError
 from actors.runs.retrying import classify, described
 from actors.runs.step import StepContext, entered
 from storage.errors import HyvveError
@@ -105,23 +106,56 @@ class EnterpriseWorkflowManager:
         self,
         definition: WorkflowDefinition,
         thread_id: str,
-        answers: Mapping[str, Any],
+        answers: Mapping[str, Any] | str,
         *,
         wallet: str | None = None,
     ) -> WorkflowOutcome:
-        """Go on with a thread that ran alone and awaits a person, by answers to the ids of its interrupts. In the
-        engine that is `Runs.resume`.
+        """Go on with a thread that ran alone and awaits a person, by answers to the ids of its interrupts; those that
+        are not answered go on waiting. One word alone answers the only interrupt there is. In the engine that is
+        `Runs.resume`.
+
+        All answers are taken or none. Raises `RunConflictError` for an id that the thread does not wait for, for a word
+        where several interrupts wait, and where none does.
         """
-        return await self._run(definition, self.compile(definition), Command(resume=dict(answers)), thread_id, wallet)
+        compiled = self.compile(definition)
+        waiting = await self._waiting(compiled, thread_id)
+        if not waiting:
+            raise RunConflictError(f"thread {thread_id!r} waits for no answer", subject=thread_id)
+        there = ", ".join(waiting)
+        if isinstance(answers, str):
+            if len(waiting) > 1:
+                raise RunConflictError(
+                    f"thread {thread_id!r} waits for {len(waiting)} answers, and one was given to none of them: answer "
+                    f"by their ids, {there}",
+                    subject=thread_id,
+                )
+            answers = {waiting[0]: answers}
+        unknown = sorted(answers.keys() - set(waiting))
+        if unknown or not answers:
+            said = f"does not wait for {', '.join(unknown)[:300]}" if unknown else "was given no answer"
+            raise RunConflictError(f"thread {thread_id!r} {said}: it waits for {there}", subject=thread_id)
+        return await self._run(definition, compiled, Command(resume=dict(answers)), thread_id, wallet)
+
+    async def _waiting(self, compiled: Compiled, thread_id: str) -> list[str]:
+        """The ids of the thread's interrupts that nobody has answered."""
+        if self._checkpointer is None:
+            return []
+        state = await compiled.aget_state({"configurable": {"thread_id": thread_id}})
+        return [each.id for task in state.tasks if not task.result for each in task.interrupts]
 
     async def _run(
         self, definition: WorkflowDefinition, compiled: Compiled, given: Any, thread_id: str, wallet: str | None
     ) -> WorkflowOutcome:
         config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": 10 * definition.recursion_limit}
+        # A step goes on only when the one before it is kept: otherwise a crash would do it, and pay for it, twice.
+        kept: Any = {} if self._checkpointer is None else {"durability": "sync"}
         values: dict[str, Any] = {}
+        # Branches that run at once ask one after the other.
+        asked: dict[str, Any] = {}
         try:
             with entered(StepContext(thread_id=thread_id, owner=wallet)):
-                async for reached in compiled.astream(given, config, stream_mode="values"):
+                async for reached in compiled.astream(given, config, stream_mode="values", **kept):
+                    asked |= {each.id: each.value for each in reached.get("__interrupt__", ())}
                     values = {**values, **reached}
         except HyvveError as error:
             return WorkflowOutcome(
@@ -132,7 +166,7 @@ class EnterpriseWorkflowManager:
                 error=described(error, classify(error)),
             )
         state = final_state(values)
-        waiting = tuple({"id": each.id, "value": each.value} for each in values.get("__interrupt__", ()))
+        waiting = tuple({"id": id_, "value": value} for id_, value in asked.items())
         return WorkflowOutcome(
             thread_id=thread_id,
             status="AWAITING_HUMAN" if waiting else "COMPLETED",

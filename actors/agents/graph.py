@@ -22,7 +22,7 @@ WorkflowGraph = StateGraph[WorkflowState, Any, WorkflowState, WorkflowState]
 def build(definition: WorkflowDefinition, workshop: Workshop) -> WorkflowGraph:
     """The graph of a sound definition (see `validation.check`), to compile with or without a checkpointer.
 
-    Raises `KeyError` for a tool that is gone since the definition was saved.
+    Raises `UnknownToolError` for a tool that is gone since the definition was saved.
     """
     routing = Routing(definition)
     graph: WorkflowGraph = StateGraph(WorkflowState)

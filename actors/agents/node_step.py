@@ -23,8 +23,8 @@ from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.routing import Goto, Routing
 from actors.agents.tool_calls import OpenContext
 from actors.agents.tools.tool import Tool, ToolResult
-from actors.agents.workflow_state import NODE_KEY, Turn, WorkflowState, merged_scratchpad
-from actors.errors import RecursionLimitError, SchemaViolationError
+from actors.agents.workflow_state import NODE_KEY, Turn, WorkflowState, check_entered, merged_scratchpad
+from actors.errors import RecursionLimitError, SchemaViolationError, UnknownToolError
 from actors.runs.step import current
 
 
@@ -43,16 +43,28 @@ class NodeStep:
     def __init__(self, definition: WorkflowDefinition, node: Node, routing: Routing, workshop: Workshop) -> None:
         self.node = node
         self.agent: AgentConfig = definition.agents[node.agent_config_name]
-        self.tools = {name: workshop.tools[name] for name in self.agent.allowed_tools}
+        self.tools = self._allowed(workshop)
         self.routing = routing
         self.workshop = workshop
         self._limit = definition.recursion_limit
+
+    def _allowed(self, workshop: Workshop) -> dict[str, Tool[Any]]:
+        allowed = self.agent.allowed_tools
+        if gone := [name for name in allowed if name not in workshop.tools]:
+            raise UnknownToolError(
+                f"agent {self.agent.name!r} may use {', '.join(map(repr, gone))}, which is not there (any more); there "
+                f"are: {', '.join(workshop.tools)}",
+                subject=gone[0],
+            )
+        return {name: workshop.tools[name] for name in allowed}
 
     async def __call__(self, state: WorkflowState) -> Goto:
         raise NotImplementedError
 
     def turn(self, state: WorkflowState) -> Turn | None:
-        """The node's turn as it stands; `None` where it is just entered. Raises `RecursionLimitError`."""
+        """The node's turn as it stands; `None` where it is just entered. Raises `RecursionLimitError`, and
+        `ScratchpadTooLargeError` where it is entered with too much.
+        """
         progress = state.get("workflow_progress", {})
         if progress.get("steps", 0) >= self._limit:
             raise RecursionLimitError(
@@ -60,7 +72,10 @@ class NodeStep:
                 f"{self._limit}",
                 subject=self.node.id,
             )
-        return progress.get("turns", {}).get(self.node.id)
+        turn = progress.get("turns", {}).get(self.node.id)
+        if turn is None:
+            check_entered(state.get("workflow_scratchpad", {}), by=self.node.id)
+        return turn
 
     def steps(self, state: WorkflowState) -> int:
         """How many steps the run took before this one."""

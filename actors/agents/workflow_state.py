@@ -133,4 +133,17 @@ def merged_scratchpad(present: Mapping[str, Any], update: Mapping[str, Any], *, 
     return merged
 
 
+def check_entered(scratchpad: Mapping[str, Any], *, by: str) -> None:
+    """Raises `ScratchpadTooLargeError` for what no single addition made too large: branches that ran at once, or a
+    thread that goes on with a further initial scratchpad.
+    """
+    if (size := size_of(scratchpad)) > MAX_SCRATCHPAD_BYTES:
+        raise ScratchpadTooLargeError(
+            f"the scratchpad that {by!r} is given has {size:,} bytes; the limit is {MAX_SCRATCHPAD_BYTES:,}: what the "
+            "branches before it, or the thread's earlier runs and the initial scratchpad, hold together is too much",
+            subject=by,
+            limit=MAX_SCRATCHPAD_BYTES,
+        )
+
+
 Status = Literal["COMPLETED", "ERROR", "PENDING", "AWAITING_HUMAN"]

@@ -48,7 +48,9 @@ class RunSummary(BaseModel):
 
 
 class Interrupt(BaseModel):
-    """A question that the run waits for: answer it by its `id` (POST /runs/{run_id}/resume)."""
+    """A question that the run waits for. Where `value` names a `review_id` it is answered by
+    `POST /teams/reviews/{review_id}/decide` (a resume is a 409), otherwise by its `id`, `POST /runs/{run_id}/resume`.
+    """
 
     id: str
     step: str | None

@@ -108,7 +108,9 @@ class FinalState(BaseModel):
 
 
 class QuestionAnswer(BaseModel):
-    """What a person is asked; answered by `POST /runs/{run_id}/resume` under its id."""
+    """What a person is asked. Where `value` names a `review_id`, `POST /teams/reviews/{review_id}/decide` answers it
+    and nothing else does; any other is answered by `POST /runs/{run_id}/resume` under its id.
+    """
 
     id: str
     step: str | None

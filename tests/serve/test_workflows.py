@@ -507,6 +507,32 @@ async def test_a_reviewed_tool_call_waits_and_a_rejected_one_is_never_made(
 
 
 @pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"answer": "reject", "reason": "private"}, "a person rejected this call: private"),
+        ({"answer": "respond", "message": "whales are mammals"}, "whales are mammals"),
+    ],
+)
+async def test_calls_that_are_rejected_or_answered_as_a_whole_are_none_of_them_made(
+    client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub, web: SearchStub, *, answer: dict[str, Any], told: str
+) -> None:
+    """langchain #37093, for one word about all calls."""
+    searcher = agent(allowed_tools=["web_search"])
+    workflow = await define(client, one_agent(agent_configs=[searcher], nodes=[node("a", review={"on": "tool_calls"})]))
+    asked = [tool_call("web_search", {"query": query}, call_id=query) for query in ("whales", "secrets")]
+    llm.script.extend([calls(*asked), completion("without")])
+    outcome = (await run(client, workflow)).json()
+    [question] = outcome["interrupts"]
+    assert (await decide(client, await review_of(client, question), **answer)).status_code == 200
+    ended = await engine.ended_not_waiting(outcome["run_id"])
+    ended = await engine.ended(outcome["run_id"])
+    assert ended.status == "completed"
+    assert web.queries == []
+    assert "tool.called" not in await engine.told(ended.run_id)
+    assert llm.calls[1].tool_results == [told, told]
+
+
+@pytest.mark.parametrize(
     ("answer", "status", "last"),
     [
         ({"answer": "approve"}, "completed", "draft"),

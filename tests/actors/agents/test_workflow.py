@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.tool_calls import made
 from actors.agents.workflow_runs import WorkflowOutcome
+from actors.errors import RunConflictError
 from actors.runs.step import StepContext, entered
 from actors.settings import LLMProviderSettings, LLMSettings
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
@@ -344,6 +346,35 @@ async def test_a_scratchpad_past_its_limit_fails_the_step_that_would_fill_it(ben
     assert "1,048,576" in outcome.message
 
 
+async def test_a_node_is_not_entered_with_what_only_branches_together_made_too_large(bench: Bench) -> None:
+    """Each branch adds what is within the limit, and neither sees the other's."""
+    noting = {"allowed_tools": ["note"]}
+    document = flow(
+        edge("S", "A"), edge("S", "B"), edge("A", "J"), edge("B", "J"), edge("J", "END"), agents={"A": noting, "B": noting}
+    )  # fmt: skip
+    notes = {name: calls(tool_call("note", {"key": name, "value": 700_000})) for name in "AB"}
+    bench.stub.answer = by_agent(S="begin", A=[notes["A"], "a"], B=[notes["B"], "b"], J="joined")
+    outcome = await run(bench, document)
+    assert outcome.error is not None, outcome.status
+    assert (outcome.error["code"], len(bench.stub.calls)) == ("scratchpad_too_large", 5)
+    for named in ("'J'", "1,400,0", "1,048,576"):
+        assert named in outcome.message
+
+
+async def test_a_thread_that_goes_on_with_more_is_held_to_the_limit_too(bench: Bench) -> None:
+    async with opened(bench) as workshop:
+        manager = EnterpriseWorkflowManager(workshop, checkpointer=InMemorySaver())
+        definition = defined(edge("a", "END"))
+        first = await manager.run_workflow(definition, "one", initial_scratchpad={"one": "x" * 700_000})
+        assert first.status == "COMPLETED"
+        again = await manager.run_workflow(
+            definition, "two", initial_scratchpad={"two": "x" * 700_000}, thread_id=first.thread_id
+        )
+    assert again.error is not None, again.status
+    assert again.error["code"] == "scratchpad_too_large"
+    assert len(bench.stub.calls) == 1
+
+
 async def test_an_agent_without_a_model_uses_its_tools_on_the_scratchpad(bench: Bench) -> None:
     document = payload(edge("a", "END"), agent_configs=[agent(llm_choice="none", allowed_tools=["note", "web_search"])])
     outcome = await run(bench, document, initial_scratchpad={"key": "query", "value": "found by note"})
@@ -397,6 +428,67 @@ async def test_alone_with_a_checkpointer_a_thread_goes_on_and_reviews_are_answer
         assert again.interrupts[0]["value"]["output"] == "second"
     assert len(bench.stub.calls) == 2
     assert "first task" in bench.stub.calls[1].text
+
+
+async def test_alone_only_what_a_thread_waits_for_can_be_answered(bench: Bench) -> None:
+    review = {"on": "output"}
+    document = flow(edge("S", "A"), edge("S", "B"), edge("A", "END"), edge("B", "END"))
+    document["nodes"] = [each if each["id"] == "S" else {**each, "review": review} for each in document["nodes"]]
+    definition = WorkflowDefinition.model_validate(document)
+    bench.stub.answer = by_agent(S="begin", A="a", B="b")
+    async with opened(bench) as workshop:
+        manager = EnterpriseWorkflowManager(workshop, checkpointer=InMemorySaver())
+        waiting = await manager.run_workflow(definition, "task", thread_id="t")
+        first, second = (each["id"] for each in waiting.interrupts)
+
+        async def refused(answers: Any, why: str, thread_id: str = "t") -> None:
+            with pytest.raises(RunConflictError, match=why):
+                await manager.resume_workflow(definition, thread_id, answers)
+
+        await refused("approve", "waits for 2 answers")
+        await refused({"answer": "approve"}, "does not wait for answer: it waits for")
+        await refused({first: "approve", "f" * 32: "approve"}, "does not wait for f{32}")
+        await refused({}, "was given no answer")
+        await refused({first: "approve"}, "waits for no answer", thread_id="another")
+        # None of these was taken: both still wait. One answered, the other goes on waiting, and is the only one.
+        half = await manager.resume_workflow(definition, "t", {first: "approve"})
+        assert (half.status, [each["id"] for each in half.interrupts]) == ("AWAITING_HUMAN", [second])
+        await refused({first: "approve"}, f"does not wait for {first}: it waits for {second}")
+        ended = await manager.resume_workflow(definition, "t", "approve")
+        assert ended.status == "COMPLETED"
+        await refused({second: "approve"}, "waits for no answer")
+        unkept = EnterpriseWorkflowManager(workshop)
+        with pytest.raises(RunConflictError, match="waits for no answer"):
+            await unkept.resume_workflow(definition, "t", {first: "approve"})
+    assert len(bench.stub.calls) == 3
+
+
+class SlowSaver(InMemorySaver):
+    """As a database far away: a checkpoint is kept a while after it was given."""
+
+    kept = 0
+
+    async def aput(self, *given: Any) -> Any:
+        await asyncio.sleep(0.2)
+        config = await super().aput(*given)
+        self.kept += 1
+        return config
+
+
+async def test_alone_a_step_begins_only_when_the_one_before_it_is_kept(bench: Bench) -> None:
+    saver = SlowSaver()
+    kept: list[int] = []
+
+    def answer(_: dict[str, Any]) -> Reply:
+        kept.append(saver.kept)
+        return completion("done")
+
+    bench.stub.answer = answer
+    async with opened(bench) as workshop:
+        manager = EnterpriseWorkflowManager(workshop, checkpointer=saver)
+        await manager.run_workflow(defined(edge("a", "b"), edge("b", "END")), "task")
+    # What was given and the start of the graph, and then the first agent's answer.
+    assert kept == [2, 3]
 
 
 class Remembering(StepContext):

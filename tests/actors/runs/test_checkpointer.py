@@ -62,6 +62,9 @@ async def test_parallel_interrupts_resume_by_id_after_the_process_is_gone(databa
     ids = {found.value: found.id for found in waiting["__interrupt__"]}
     async with GroupCommitSaver.open(database_url) as saver:
         graph = _graph(saver)
+        # One word for two questions is no answer to either (langgraph #8579).
+        with pytest.raises(RuntimeError, match="specify the interrupt id"):
+            await graph.ainvoke(Command(resume="yes"), config)
         half = await graph.ainvoke(Command(resume={ids["left?"]: "yes"}), config)
         assert [found.value for found in half["__interrupt__"]] == ["right?"]
         done = await graph.ainvoke(Command(resume={ids["right?"]: "no"}), config)
