@@ -113,6 +113,7 @@ VARIABLES = (
     Variable("HYVVE_FORMS_LLM", "actors.reviews.form_llm", "agents' model that fills in forms of AI providers beside the rules (default: rules alone)"),
     Variable("HYVVE_REVIEW_GROUPS", "actors.reviews.groups", 'who is in the groups that reviews are given or escalated to, as JSON: `{"leads": ["ann", "bob"]}`; they alone see and decide what is with their group (default: a group is anybody)', "json"),
     Variable("HYVVE_CALLBACK_SECRET", "storage.callbacks.secret", "what callbacks are signed with that bring no secret of their own, `whsec_…`", secret=True),
+    Variable("HYVVE_CALLBACK_GIVE_UP_S", "storage.callbacks.give_up_s", "seconds after which a callback that nobody takes is given up (86400)"),
     Variable("HYVVE_REVIEW_MARGIN", "actors.verification.review_margin", "points around the required score left to a person (5)"),
     Variable("HYVVE_MIN_CONFIDENCE", "actors.verification.min_confidence", "below it a person decides, 0–1 (0.5)"),
     Variable("HYVVE_NEAR_DUPLICATE", "actors.verification.near_duplicate", "similarity of a duplicate, 0–1 (0.8)"),

@@ -1,18 +1,19 @@
 """Callbacks: what a run's owner is told at an address of theirs. An outbox, written with what it tells of.
 
-A row stands from the transaction in which a question was asked or a run ended until its receiver has taken it, or a day
-has passed. It is sent by one sender at a time, under a lease; a sender that dies between sending and writing so sends
-it again under the same id, so receivers remember ids. Leases are judged by the database's clock.
+A row stands from the transaction of what it tells of until its receiver has taken it, or until it is given up. It is
+sent by one sender at a time, under a lease; a sender that dies between sending and writing so sends it again under the
+same id, so receivers remember ids. Leases are judged by the database's clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Index, case, exists, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from storage.clock import now
 from storage.columns import Json, Timestamp
 from storage.engine import Base
+from storage.errors import ConflictError, NotFoundError
 from storage.ids import new_id
 
 
@@ -57,6 +59,8 @@ class Callback(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     delivered_at: Mapped[Timestamp | None]
     given_up_at: Mapped[Timestamp | None]
+    # When somebody asked that it be sent again: its time to be taken counts from then.
+    resent_at: Mapped[Timestamp | None]
     # Of the last attempt that failed: {message, status?}
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
@@ -73,6 +77,7 @@ class Due:
     attempt: int
     url: str
     secret: str | None
+    receiver: str  # the URL's host and port
 
 
 async def aim(session: AsyncSession, run_id: UUID, url: str, secret: str | None) -> None:
@@ -98,31 +103,62 @@ async def tell(
     await session.execute(insert(Callback).from_select(columns, values).on_conflict_do_nothing())
 
 
-async def take(session: AsyncSession, *, limit: int, lease_s: float) -> list[Due]:
-    """Callbacks that are due, the longest due first, nobody else's for `lease_s` seconds."""
-    moment = func.clock_timestamp()
-    found = (
-        select(Callback.callback_id)
-        .where(Callback.delivered_at.is_(None), Callback.given_up_at.is_(None), Callback.next_at <= moment)
-        .order_by(Callback.next_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+async def aim_as(session: AsyncSession, source_run_id: UUID, run_id: UUID) -> None:
+    """The run's callbacks go where those of the other go, if there is such a place."""
+    values = select(literal(run_id), CallbackTarget.url, CallbackTarget.secret, literal(now())).where(
+        CallbackTarget.run_id == source_run_id
     )
-    statement = (
-        update(Callback)
-        .where(Callback.callback_id.in_(found.scalar_subquery()), CallbackTarget.run_id == Callback.run_id)
-        .values(attempts=Callback.attempts + 1, next_at=moment + timedelta(seconds=lease_s))
-        .returning(
-            Callback.callback_id, Callback.run_id, Callback.event, Callback.data, Callback.created_at,
-            Callback.attempts, CallbackTarget.url, CallbackTarget.secret,
-        )
-        .execution_options(synchronize_session=False)
-    )  # fmt: skip
-    rows = (await session.execute(statement)).all()
+    columns = ("run_id", "url", "secret", "created_at")
+    await session.execute(insert(CallbackTarget).from_select(columns, values).on_conflict_do_nothing())
+
+
+# Of so many that are due the next are chosen, so that many for few receivers are not all ranked each time.
+_RANKED = 2000
+# What is looked at in a URL: its host and port.
+_RECEIVER = "lower(substring(t.url from '^[^:/]+://(?:[^/?#]*@)?([^/?#]*)'))"
+_TAKE = text(
+    f"WITH due AS (SELECT c.callback_id, c.next_at, {_RECEIVER} AS receiver"  # noqa: S608 - our own constants
+    "  FROM callbacks c JOIN callback_targets t ON t.run_id = c.run_id"
+    "  WHERE c.delivered_at IS NULL AND c.given_up_at IS NULL AND c.next_at <= clock_timestamp()"
+    f"  AND coalesce((CAST(:busy AS jsonb)->>{_RECEIVER})::int, 0) < :per_receiver"
+    "  AND c.callback_id <> ALL(:tried) ORDER BY c.next_at LIMIT :ranked),"
+    " placed AS (SELECT callback_id, row_number() OVER (PARTITION BY receiver ORDER BY next_at)"
+    "  + coalesce((CAST(:busy AS jsonb)->>receiver)::int, 0) AS place FROM due),"
+    " chosen AS (SELECT c.callback_id FROM callbacks c JOIN placed p ON p.callback_id = c.callback_id"
+    "  WHERE p.place <= :per_receiver"
+    # Again, for another may have taken it since.
+    "  AND c.delivered_at IS NULL AND c.given_up_at IS NULL AND c.next_at <= clock_timestamp()"
+    "  ORDER BY c.next_at LIMIT :limit FOR UPDATE OF c SKIP LOCKED)"
+    " UPDATE callbacks c SET attempts = c.attempts + 1,"
+    "  next_at = clock_timestamp() + CAST(:lease_s AS float8) * interval '1 second'"
+    " FROM chosen, callback_targets t WHERE c.callback_id = chosen.callback_id AND t.run_id = c.run_id"
+    f" RETURNING c.callback_id, c.run_id, c.event, c.data, c.created_at, c.attempts, t.url, t.secret, {_RECEIVER}"
+)
+
+
+async def take(
+    session: AsyncSession,
+    *,
+    limit: int,
+    lease_s: float,
+    per_receiver: int = 1_000_000,
+    busy: Mapping[str, int] | None = None,
+    tried: Sequence[UUID] = (),
+) -> list[Due]:
+    """Callbacks that are due, the longest due first, nobody else's for `lease_s` seconds.
+
+    None that this sender has `tried` already, and of one receiver no more than `per_receiver`, less the `busy` ones
+    that it is sending there now.
+    """
+    given = {
+        "limit": limit, "lease_s": lease_s, "per_receiver": per_receiver, "ranked": _RANKED,
+        "tried": list(tried), "busy": orjson.dumps(dict(busy or {})).decode(),
+    }  # fmt: skip
+    rows = (await session.execute(_TAKE, given)).all()
     return [
         Due(
             callback_id=row[0], run_id=row[1], event=row[2], data=row[3], created_at=row[4], attempt=row[5], url=row[6],
-            secret=row[7],
+            secret=row[7], receiver=row[8] or "",
         )
         for row in sorted(rows, key=lambda row: row[4])
     ]  # fmt: skip
@@ -135,10 +171,10 @@ async def delivered(session: AsyncSession, due: Due) -> None:
 
 async def put_off(session: AsyncSession, due: Due, *, wait_s: float, give_up_s: float, error: dict[str, Any]) -> bool:
     """It could not be delivered: after `wait_s` it is tried again. Whether it is given up instead, for `give_up_s` have
-    passed since it was written.
+    passed since it was written, or was to be sent again.
     """
     moment = func.clock_timestamp()
-    over = Callback.created_at + timedelta(seconds=give_up_s) <= moment
+    over = func.coalesce(Callback.resent_at, Callback.created_at) + timedelta(seconds=give_up_s) <= moment
     values = {"next_at": moment + timedelta(seconds=wait_s), "error": error, "given_up_at": case((over, moment))}
     statement = update(Callback).where(*_mine(due)).values(**values).returning(Callback.given_up_at)
     found = (await session.execute(statement.execution_options(synchronize_session=False))).scalar_one_or_none()
@@ -164,6 +200,27 @@ async def of_run(session: AsyncSession, run_id: UUID) -> Sequence[Callback]:
     """The run's callbacks in the order in which they were written: the first thousand."""
     query = select(Callback).where(Callback.run_id == run_id).order_by(Callback.created_at, Callback.callback_id)
     return (await session.execute(query.limit(1000))).scalars().all()
+
+
+async def resend(session: AsyncSession, run_id: UUID, callback_id: UUID) -> Callback:
+    """It is due again, under its id, with its whole time to be taken.
+
+    Raises `NotFoundError` where the run has no such callback, and `ConflictError` where it is still being tried.
+    """
+    query = select(Callback).where(Callback.callback_id == callback_id, Callback.run_id == run_id).with_for_update()
+    row = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        raise NotFoundError.of("callback", str(callback_id))
+    if row.delivered_at is None and row.given_up_at is None:
+        raise ConflictError(
+            f"callback {callback_id} is neither delivered nor given up: it is tried again by itself, after "
+            f"{row.next_at.isoformat()}",
+            subject=str(callback_id),
+        )
+    moment = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    row.delivered_at = row.given_up_at = row.error = None
+    row.resent_at = row.next_at = moment
+    return row
 
 
 _FORGOTTEN = text(

@@ -16,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 from pydantic import SecretStr
@@ -35,7 +37,11 @@ from storage.settings import CallbackSettings
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 20
+# Under way at once, in all and to one host and port: receivers that hang keep others waiting only when there are as
+# many of them as it takes to fill all places.
+_AT_ONCE, _PER_RECEIVER = 100, 5
+# How often is looked for what has become due while others are under way, and for how long more is begun.
+_LOOK_S, _ROUND_S = 0.5, 60.0
 # A sender that dies holds what it took for so long; longer than the slowest answer.
 _LEASE_S = 60.0
 # The receiver says that it wants no more.
@@ -76,18 +82,36 @@ class CallbackSender:
         self._poster = poster
 
     async def send_due(self, *, most: int = 500) -> dict[str, int]:
-        """Send up to `most` callbacks that are due; answers how many were delivered, put off and given up."""
+        """Send up to `most` callbacks that are due, each once; how many were delivered, put off and given up."""
         counts = {"delivered": 0, "put_off": 0, "given_up": 0}
-        left = most
-        while left > 0:
-            async with self._database.begin() as session:
-                taken = await callbacks.take(session, limit=min(_AT_ONCE, left), lease_s=_LEASE_S)
-            for result in await asyncio.gather(*(self._send(due) for due in taken)):
-                counts[result] += 1
-            left -= len(taken)
-            if len(taken) < _AT_ONCE:
-                break
-        return counts
+        sending: dict[asyncio.Task[str], str] = {}
+        loop = asyncio.get_running_loop()
+        tried: list[UUID] = []
+        until = loop.time() + _ROUND_S
+        try:
+            while True:
+                room = min(_AT_ONCE - len(sending), most - len(tried)) if loop.time() < until else 0
+                for due in await self._taken(room, Counter(sending.values()), tried):
+                    sending[asyncio.create_task(self._send(due))] = due.receiver
+                    tried.append(due.callback_id)
+                if not sending:
+                    return counts
+                done, _ = await asyncio.wait(sending, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del sending[task]
+                    counts[task.result()] += 1
+        finally:
+            for task in sending:
+                task.cancel()
+            await asyncio.gather(*sending, return_exceptions=True)
+
+    async def _taken(self, room: int, busy: Counter[str], tried: Sequence[UUID]) -> list[Due]:
+        if room <= 0:
+            return []
+        async with self._database.begin() as session:
+            return await callbacks.take(
+                session, limit=room, lease_s=_LEASE_S, per_receiver=_PER_RECEIVER, busy=busy, tried=tried
+            )  # fmt: skip
 
     async def _send(self, due: Due) -> str:
         try:

@@ -21,7 +21,7 @@ from actors.runs import forking
 from actors.runs.events import RunFollower
 from actors.runs.forking import CheckpointInfo
 from actors.settings import RunSettings
-from storage import reviews, run_events, runs
+from storage import callbacks, reviews, run_events, runs
 from storage.clock import now
 from storage.engine import Database
 from storage.errors import ConflictError
@@ -166,8 +166,9 @@ class Runs:
         """A new run on a new thread that goes on from a checkpoint of this one, by default its last.
 
         `input` is merged into the checkpoint's values first. What came after the checkpoint is done anew, side effects
-        too. `owner` is the new run's, by default the old one's. The same `new_run_id` a second time answers the first
-        fork. Raises `NotFoundError` for a checkpoint that is not there (any more).
+        too. `owner` is the new run's, by default the old one's; the same owner is called back where it was. The same
+        `new_run_id` a second time answers the first fork. Raises `NotFoundError` for a checkpoint that is not
+        there (any more).
         """
         async with self._database.begin() as session:
             source = await runs.get(session, run_id)
@@ -187,6 +188,8 @@ class Runs:
                 session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id,
                 new_run_id=run.run_id,
             )  # fmt: skip
+            if run.owner == source.owner:  # another's runs are not told of there
+                await callbacks.aim_as(session, run_id, run.run_id)
             await self._accept(session, run, "run.forked", run_id=str(run_id), checkpoint_id=run.forked_from)
         return run
 

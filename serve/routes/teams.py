@@ -185,6 +185,33 @@ async def cancel_team_run(
     return await idempotency.judge(request, given, caller, idempotency_key, sent=b"", work=work)
 
 
+@router.get("/runs/{run_id}/callbacks", response_model=list[schemas.CallbackAnswer], responses=problems(403, 404))
+async def list_callbacks(given: Given, *, caller: Speaker, run_id: RunId) -> Response:
+    """What the run's `callback_url` was and is told, in order: the first thousand."""
+    await _owned(given, caller, run_id)
+    async with given.database.read() as session:
+        found = await callbacks.of_run(session, run_id)
+    return wire.answer([schemas.of_callback(each) for each in found])
+
+
+@router.post(
+    "/runs/{run_id}/callbacks/{callback_id}/resend",
+    status_code=202,
+    response_model=schemas.CallbackAnswer,
+    responses=problems(403, 404, 409),
+)
+async def resend_callback(
+    given: Given, *, caller: Speaker, run_id: RunId, callback_id: Annotated[UUID, Path(description="the callback's id")]
+) -> Response:
+    """Send what was given up or delivered again: the same under the same `webhook-id`. One that is still being tried is
+    a 409.
+    """
+    await _owned(given, caller, run_id)
+    async with given.database.begin() as session:
+        found = await callbacks.resend(session, run_id, callback_id)
+    return wire.answer(schemas.of_callback(found), 202)
+
+
 @router.get("/runs/{run_id}/events", response_model=None, responses={**STREAM, **problems(403, 404)})
 async def follow_team_run(
     request: Request,

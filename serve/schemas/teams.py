@@ -135,16 +135,20 @@ class WaitsFor(BaseModel):
 
 
 class CallbackAnswer(BaseModel):
-    """Something that the run's `callback_url` is told. Without `delivered_at` and `given_up_at` it is tried again."""
+    """Something that the run's `callback_url` is told. Waiting, it is tried again; `error` is the last attempt's that
+    failed, `resent_at` when it was last asked for again.
+    """
 
     callback_id: UUID
     event: str
+    state: Literal["waiting", "delivered", "given_up"]
     attempts: int
     error: dict[str, Any] | None
     created_at: datetime
     next_at: datetime
     delivered_at: datetime | None
     given_up_at: datetime | None
+    resent_at: datetime | None
 
 
 class TeamRunAnswer(TeamRunSummary):
@@ -208,12 +212,14 @@ def of_callback(callback: Callback) -> dict[str, Any]:
     return {
         "callback_id": callback.callback_id,
         "event": callback.event,
+        "state": "delivered" if callback.delivered_at else "given_up" if callback.given_up_at else "waiting",
         "attempts": callback.attempts,
         "error": callback.error,
         "created_at": callback.created_at,
         "next_at": callback.next_at,
         "delivered_at": callback.delivered_at,
         "given_up_at": callback.given_up_at,
+        "resent_at": callback.resent_at,
     }
 
 

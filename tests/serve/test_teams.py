@@ -403,3 +403,31 @@ async def test_a_run_that_takes_long_is_answered_before_its_end(
         assert found.status_code == 202
         assert found.headers["location"] == f"/teams/runs/{found.json()['run_id']}"
         assert (await until_ended(client, found.json()["run_id"]))["state"] == "completed"
+
+
+async def test_callbacks_are_listed_and_sent_again_by_their_owner_alone(
+    client: httpx.AsyncClient, engine: Engine, database: Database
+) -> None:
+    secret = "whsec_" + "A" * 40
+    done = await run(client, {"user_id": "0xowner"}, callback_url="http://127.0.0.1:9/hook", callback_secret=secret)
+    at, owner = f"/teams/runs/{done['run_id']}/callbacks", {"X-Wallet-Address": "0xowner"}
+    [waiting] = (await client.get(at, headers=owner)).json()
+    assert (waiting["event"], waiting["state"], waiting["attempts"]) == ("run.completed", "waiting", 0)
+    again = f"{at}/{waiting['callback_id']}/resend"
+    assert (await client.post(again, headers=owner)).status_code == 409, "it is still being tried"
+    async with database.begin() as session:
+        await session.execute(
+            text('UPDATE callbacks SET given_up_at = clock_timestamp(), attempts = 3, error = \'{"message": "500"}\'')
+        )
+    [lost] = (await client.get(at, headers=owner)).json()
+    assert (lost["state"], lost["attempts"], lost["error"]) == ("given_up", 3, {"message": "500"})
+    for method, url in (("GET", at), ("POST", again)):
+        assert (await client.request(method, url, headers={"X-Wallet-Address": "0xother"})).status_code == 403
+    assert (await client.post(f"{at}/{uuid4()}/resend", headers=owner)).status_code == 404
+    other = await run(client, {"user_id": "0xowner"})
+    foreign = f"/teams/runs/{other['run_id']}/callbacks/{waiting['callback_id']}/resend"
+    assert (await client.post(foreign, headers=owner)).status_code == 404
+    resent = await client.post(again, headers=owner)
+    assert (resent.status_code, resent.json()["state"]) == (202, "waiting")
+    assert resent.json()["callback_id"] == waiting["callback_id"]
+    assert (await client.post(again, headers=owner)).status_code == 409

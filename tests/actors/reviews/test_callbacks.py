@@ -186,6 +186,76 @@ async def test_two_senders_send_each_callback_once(team: Team, receiver: Receive
     assert sorted(each["data"]["run_id"] for each in receiver.taken) == sorted(str(run.run_id) for run in runs)
 
 
+async def test_receivers_that_hang_hold_up_no_others(team: Team, receiver: Receiver) -> None:
+    async with Receiver() as hanging:
+        hanging.script.extend([Reply(b"", 204, delay_s=3.0)] * 100)
+        first = await completed(team, hanging)
+        async with team.engine.database.begin() as session:
+            # 40 more for the one that hangs, all due before what the other is to be told.
+            await session.execute(
+                text(
+                    "INSERT INTO callbacks (callback_id, run_id, event, data, created_at, next_at, attempts)"
+                    " SELECT gen_random_uuid(), run_id, event, data, created_at, next_at, 0"
+                    " FROM callbacks, generate_series(1, 40) WHERE run_id = :run_id"
+                ),
+                {"run_id": first.run_id},
+            )
+        sending = asyncio.create_task(sent(team, SETTINGS.model_copy(update={"timeout_s": 5.0})))
+        async with asyncio.timeout(10):
+            while not hanging.requests:
+                await asyncio.sleep(0.01)
+        # It is told while the sender waits for the other, and though its turn came after the 40.
+        await completed(team, receiver)
+        async with asyncio.timeout(2.5):
+            while not receiver.taken:
+                await asyncio.sleep(0.01)
+        assert hanging.peak == 5
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert len(receiver.requests) == 1
+
+
+async def test_many_to_one_receiver_are_all_sent_in_one_go(team: Team, receiver: Receiver) -> None:
+    run = await completed(team, receiver)
+    async with team.engine.database.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO callbacks (callback_id, run_id, event, data, created_at, next_at, attempts)"
+                " SELECT gen_random_uuid(), run_id, event, data, created_at, next_at, 0"
+                " FROM callbacks, generate_series(1, 29) WHERE run_id = :run_id"
+            ),
+            {"run_id": run.run_id},
+        )
+    assert await sent(team) == {"delivered": 30, "put_off": 0, "given_up": 0}
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 30
+
+
+async def test_what_was_given_up_is_sent_again_under_its_id_with_its_whole_time(team: Team, receiver: Receiver) -> None:
+    run = await completed(team, receiver)
+    receiver.script.extend([Reply(b"", 410), Reply(b"", 500), Reply(b"", 204)])
+    assert (await sent(team))["given_up"] == 1
+    [lost] = await called_back(team, run)
+    async with team.engine.database.begin() as session:
+        # It was written long ago: a failure of the second time does not give it up at once.
+        await session.execute(text("UPDATE callbacks SET created_at = created_at - interval '3 days'"))
+        await callbacks.resend(session, run.run_id, lost.callback_id)
+    assert (await sent(team))["put_off"] == 1
+    async with asyncio.timeout(10):
+        while not (await sent(team))["delivered"]:
+            await asyncio.sleep(0.02)
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+
+
+async def test_a_fork_is_told_of_where_its_source_is_unless_it_is_anothers(team: Team, receiver: Receiver) -> None:
+    run = await completed(team, receiver)
+    fork = await team.engine.runs.fork(run.run_id)
+    others = await team.engine.runs.fork(run.run_id, owner="0xanother")
+    await team.ended(fork)
+    await team.ended(others)
+    await sent(team)
+    assert {each["data"]["run_id"] for each in receiver.taken} == {str(run.run_id), str(fork.run_id)}
+
+
 async def test_a_sender_that_died_leaves_its_callback_to_another(team: Team, receiver: Receiver) -> None:
     run = await completed(team, receiver)
     async with team.engine.database.begin() as session:
