@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from actors.agents.conditions import OnRoutingSignal, OnScratchpad
 from actors.agents.definition import END, NO_LLM, AgentConfig, Review, WorkflowDefinition
+from actors.agents.endings import endless
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.paths import Paths, loops
 from actors.agents.review_policy import ReviewPolicy
@@ -221,13 +222,14 @@ def _paths(definition: WorkflowDefinition) -> Iterator[Fault]:
 def _loops(definition: WorkflowDefinition) -> Iterator[Fault]:
     places = {node.id: index for index, node in reversed(list(enumerate(definition.nodes)))}
     for members in loops(definition):
-        leaving = [
-            edge for edge in definition.edges if edge.source_node_id in members and edge.target_node_id not in members
-        ]
-        if not leaving:
-            names = ", ".join(repr(name) for name in sorted(members, key=places.__getitem__))
-            first = min(places[name] for name in members)
-            sentence = f"the loop over {names} has no way out: add an edge to a node outside it, or to {END!r}"
+        stuck = endless(definition, members)
+        if stuck:
+            names = ", ".join(repr(name) for name in sorted(stuck, key=places.__getitem__))
+            first = min(places[name] for name in stuck)
+            sentence = (
+                f"the loop over {names} has no way out: after each turn some edge leads back into it; give that edge a "
+                f"condition, or add one with a condition to a node outside it, or to {END!r}"
+            )
             yield Fault(f"$.nodes[{first}]", sentence, "endless_loop")
 
 

@@ -13,9 +13,11 @@ import orjson
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from actors.agents.conditions import Turn
 from actors.agents.definition import MAX_EDGES, MAX_NODES, Payload, WorkflowDefinition
 from actors.agents.documents import MAX_DEPTH
 from actors.agents.paths import Paths
+from actors.agents.routing import Routing
 from actors.agents.validation import Known, check, faults
 from actors.errors import DefinitionFaultsError
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
@@ -38,6 +40,9 @@ def test_a_sound_definition_has_no_fault() -> None:
         payload(edge("a", "b"), edge("a", "c"), edge("b", "d"), edge("c", "d"), edge("d", "END")),
         payload(edge("a", "b"), edge("b", "a", signal("REVISE")), edge("b", "END", signal("DONE"))),
         payload(edge("a", "b"), edge("b", "a"), edge("b", "END", compare("b.score", ">=", 80))),
+        # A branch ends where no edge holds.
+        payload(edge("a", "b"), edge("b", "a", compare("b.score", "<", 80))),
+        payload(edge("a", "a", "ON_TOOL_CALL"), agent_configs=[agent(allowed_tools=["web_search"])]),
         payload(nodes=[node("a")]),
         payload(
             edge("a", "b"),
@@ -76,6 +81,10 @@ def test_a_sound_definition_has_no_fault() -> None:
         (payload(edge("a", "END"), edge("a", "b"), edge("b", "END")), "$.edges[1].condition", "contradiction"),
         (payload(edge("a", "b"), edge("b", "a")), "$.nodes[0]", "endless_loop"),
         (payload(edge("a", "b"), edge("b", "b", "ON_NO_TOOL_CALL")), "$.nodes[1]", "endless_loop"),
+        (payload(edge("a", "a"), edge("a", "b")), "$.nodes[0]", "endless_loop"),
+        (payload(edge("a", "b"), edge("b", "a"), edge("a", "c")), "$.nodes[0]", "endless_loop"),
+        (payload(edge("a", "b"), edge("b", "b"), edge("b", "a"), edge("a", "END", signal("DONE"))), "$.nodes[1]", "endless_loop"),
+        (payload(edge("a", "a", "ON_TOOL_CALL"), edge("a", "END"), agent_configs=[agent(llm_choice="none", allowed_tools=["web_search"])]), "$.nodes[0]", "endless_loop"),
         (payload(edge("a", "END", "ON_TOOL_CALL")), "$.edges[0].condition", "never_holds"),
         (payload(edge("a", "END", compare("n", ">", None))), "$.edges[0].condition.value", "comparison"),
     ],
@@ -163,6 +172,47 @@ def test_the_joins_of_the_largest_definition_are_found_before_other_runs_would_n
     # The runs of a host share the thread that this takes.
     assert time.process_time() - began < 1.0
     assert set(joins) == set(names[2:])
+
+
+SOMETIMES = ["ON_TOOL_CALL", "ON_NO_TOOL_CALL", signal("X"), compare("k", "exists")]
+
+
+@pytest.mark.parametrize(
+    ("names", "conditions", "most"), [("ab", ["ALWAYS", *SOMETIMES], 3), ("abc", ["ALWAYS", signal("X")], 3)]
+)
+def test_a_loop_is_refused_if_and_only_if_no_turns_at_all_would_end_it(
+    names: str, conditions: list[Any], most: int
+) -> None:
+    """Of every small graph, against the routing that runs follow."""
+    every = [edge(*pair, condition) for pair in itertools.product(names, [*names, "END"]) for condition in conditions]
+    agents = [agent(allowed_tools=["web_search"])]
+    verdicts = set()
+    for chosen in itertools.chain.from_iterable(itertools.combinations(every, n) for n in range(1, most + 1)):
+        definition = defined(*chosen, nodes=[node(name) for name in names], start_node_id="a", agent_configs=agents)
+        refused = any(fault.code == "endless_loop" for fault in faults(definition, KNOWN))
+        assert refused != all(can_end(Routing(definition), name) for name in names), chosen
+        verdicts.add(refused)
+    assert verdicts == {True, False}
+
+
+def can_end(routing: Routing, start: str) -> bool:
+    """Whether some turns end all that a branch at this node sets going."""
+
+    def outcomes(name: str) -> set[frozenset[str]]:
+        called = (False, True) if routing.waits_for_tool_call(name) else (False,)
+        turns = itertools.product(called, (None, "X"), ({}, {"k": 1}))
+        return {frozenset(routing.taken(name, Turn(called_tools=c, signal=s, scratchpad=p))) for c, s, p in turns}
+
+    seen: set[frozenset[str]] = set()
+    left = [frozenset({start})]
+    while left:
+        running = left.pop()
+        if not running:
+            return True
+        if running not in seen:
+            seen.add(running)
+            left += [frozenset().union(*taken) for taken in itertools.product(*map(outcomes, sorted(running)))]
+    return False
 
 
 def diamond_edges() -> list[dict[str, Any]]:
