@@ -292,7 +292,9 @@ class DefinitionFaultsError(WorkflowError):
 
 
 class RunInputError(WorkflowError):
-    """What the run was given is not what its workflow needs; `details["errors"]` names each fault by its JSON path."""
+    """What the run was given is not what its workflow, or its kind, takes; `details["errors"]` names each fault by its
+    JSON path.
+    """
 
     code = "run_input"
 

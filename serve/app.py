@@ -15,6 +15,7 @@ from actors.agents.tools.registry import TOOLS
 from actors.agents.validation import known_among
 from actors.agents.workflow_runs import WorkflowRuns
 from actors.agents.workflows import Workflows
+from actors.forks import FORKS
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
 from actors.reviews.groups import Groups
@@ -75,7 +76,7 @@ def build_app(
         timeout_s=serve_settings.dependency_timeout_s,
     )
 
-    run_service = Runs(database, redis_url=storage_settings.redis_url, settings=run_settings)
+    run_service = Runs(database, redis_url=storage_settings.redis_url, settings=run_settings, forks=FORKS)
     llms = LLMCatalogue((agents_settings or AgentsSettings()).llms)
     definitions = Workflows(database, redis_url=storage_settings.redis_url, known=known_among(llms, TOOLS))
     workflow_runs = WorkflowRuns(run_service, storage_settings.database_url)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from storage import activities
 from storage.clock import now
+from storage.errors import ConflictError
 from storage.runs import CHANNEL, shard_of
 
 # The kind of the runs that ask.
@@ -125,6 +126,13 @@ class Decided:
     superseded: bool = False
 
 
+# A run writes about the result that it was accepted for, what its own review of that contribution came to.
+_OWN = text(
+    "SELECT r.campaign_id, r.contribution_id, r.content_hash FROM verification_results r"
+    " JOIN reviews v ON v.run_id = r.review_run_id AND v.contribution_id = r.contribution_id::text"
+    " WHERE r.result_id = :result_id AND r.review_run_id = :run_id AND v.review_id = :review_id"
+    " AND v.outcome IS NOT NULL"
+)
 _DECIDE = text(
     "INSERT INTO verification_results (batch_id, campaign_id, contribution_id, contributor, verdict, score, raw_score,"
     " adjustment, confidence, reasoning, marks, scorer, scorer_version, content_hash, media_type, left_out,"
@@ -146,17 +154,20 @@ async def decide(
     by: str,
     reasoning: str,
     review_id: UUID,
+    run_id: UUID,
 ) -> Decided:
     """Write what people decided about this result: a result row, the contribution, an activity. Once, however often.
 
-    Raises nothing of its own: a decision that came too late is answered as `superseded`.
+    A decision that came too late is answered as `superseded`. Raises `ConflictError` unless this run asks about this
+    result, and people have settled this review of it.
     """
-    of = (
-        await session.execute(
-            text("SELECT campaign_id, contribution_id, content_hash FROM verification_results WHERE result_id = :id"),
-            {"id": result_id},
-        )
-    ).one()
+    of = (await session.execute(_OWN, {"result_id": result_id, "run_id": run_id, "review_id": review_id})).one_or_none()
+    if of is None:
+        raise ConflictError(
+            f"run {run_id} may not decide result {result_id}: it asks about another one, or review {review_id} of it is"
+            " not settled",
+            subject=str(run_id),
+        )  # fmt: skip
     # Verification writes under this lock too, so one of both sees the other.
     lock = text("SELECT FROM contributions WHERE contribution_id = :id FOR UPDATE")
     await session.execute(lock, {"id": of.contribution_id})

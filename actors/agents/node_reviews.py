@@ -34,7 +34,6 @@ def node_question_of(_: Run, interrupt: Interrupt) -> Question | None:
     if not isinstance(asked, Mapping) or asked.get("kind") not in KINDS or not asked.get("review_id"):
         return None
     policy = ReviewPolicy.model_validate(asked["policy"] or {})
-    named = () if asked["reviewer"] is None else (asked["reviewer"],)
     what = "its answer" if asked["kind"] == "agent_output" else "its tool calls"
     texts = (("Task", "task_description"), ("Instructions", "instructions"), ("Why it is asked again", "refused"))
     return Question(
@@ -47,7 +46,7 @@ def node_question_of(_: Run, interrupt: Interrupt) -> Question | None:
         ),
         edit_schema=asked["edit_schema"],
         answers=tuple(asked["answers"]),
-        reviewers=tuple(dict.fromkeys((*named, *policy.reviewers))),
+        reviewers=policy.whom(asked["reviewer"]),
         group=policy.group,
         agreement=policy.agreement,
         deadline=policy.deadline,

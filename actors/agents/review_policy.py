@@ -49,6 +49,11 @@ class ReviewPolicy(BaseModel):
             raise ValueError(first["msg"].removeprefix("Value error, ")) from None
         return self
 
+    def whom(self, reviewer: str | None) -> tuple[str, ...]:
+        """All who are named, beside the node's own `reviewer`; nobody: anybody may look."""
+        named = () if reviewer is None else (reviewer,)
+        return tuple(dict.fromkeys((*named, *self.reviewers)))
+
     @property
     def agreement(self) -> Agreement:
         return Agreement(needed=self.needed, asked=self.asked or self.needed, arbiters=frozenset(self.arbiters))

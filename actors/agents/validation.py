@@ -150,11 +150,14 @@ def _nodes(definition: WorkflowDefinition) -> Iterator[Fault]:
 
 def _policy(review: Review, path: str) -> Iterator[Fault]:
     try:
-        ReviewPolicy.model_validate(review.policy or {})
+        policy = ReviewPolicy.model_validate(review.policy or {})
     except ValidationError as error:
         for each in error.errors(include_url=False, include_input=False):
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"])
             yield Fault(f"{path}{place}", each["msg"].removeprefix("Value error, "), each["type"])
+    else:
+        if (fault := policy.agreement.fault_among(policy.whom(review.reviewer))) is not None:
+            yield Fault(path, fault, "agreement")
 
 
 def _edges(definition: WorkflowDefinition) -> Iterator[Fault]:

@@ -155,13 +155,8 @@ def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> Non
         raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
 
 
-def check_fork(run: Run, given: Mapping[str, Any]) -> None:
-    """Raises `RunInputError` for what a workflow's state does not have; LangGraph would ignore it without a word.
-
-    Other kinds' states are known to their hosts alone, and are not looked at.
-    """
-    if run.kind != kind.NAME:
-        return
+def check_fork(_: Run, given: Mapping[str, Any]) -> None:
+    """Raises `RunInputError` for what a workflow's state does not have; LangGraph would ignore it without a word."""
     known = ", ".join(WorkflowState.__annotations__)
     faults = [
         {"path": f"$.input.{key}", "message": f"is not in a workflow's state, which has {known}", "code": "unknown"}

@@ -6,7 +6,7 @@ they disagree: one more reviewer, who has not decided yet, is asked, and that de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -31,6 +31,17 @@ class Agreement(BaseModel):
         if self.needed > self.asked:
             raise ValueError(f"{self.needed} of {self.asked} reviewers can never agree; ask at least {self.needed}")
         return self
+
+    def fault_among(self, reviewers: Collection[str]) -> str | None:
+        """Why it cannot be reached among these reviewers; none named are anybody."""
+        if reviewers and (named := len(set(reviewers))) < self.asked:
+            return f"asks {self.asked} reviewers, and {named} are named: name {self.asked} at least, or none"
+        if both := sorted(self.arbiters.intersection(reviewers)):
+            return (
+                f"has {', '.join(both)} both as a reviewer and as an arbiter: who disagreed does not settle it, so name"
+                " others as arbiters"
+            )
+        return None
 
 
 class Vote(BaseModel):
@@ -89,7 +100,9 @@ def standing(agreement: Agreement, votes: Sequence[Vote]) -> Standing:
         if each.reviewer in {other.reviewer for other in cast}:
             raise _conflict("repeated", f"{each.reviewer} has decided already", now)
         third = now.state is State.DISPUTED
-        if third and agreement.arbiters and each.reviewer not in agreement.arbiters:
+        # Where anybody was asked, arbiters may have been among those who disagree; with none left, anybody settles it.
+        arbiters = agreement.arbiters - {other.reviewer for other in cast}
+        if third and arbiters and each.reviewer not in arbiters:
             said = f"the reviewers disagree, and {each.reviewer} is none of those who may settle it"
             raise _conflict("foreign", said, now)
         cast.append(each)

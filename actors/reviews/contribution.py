@@ -81,10 +81,13 @@ def kind_of(workplace: Workplace) -> Kind:
         if outcome.answer == "fail":  # nobody decided in time: it stays a REVIEW
             return {"decided": {"verdict": "REVIEW", "by": list(outcome.by), "reason": outcome.reason}}
         verdict, score, reasoning = decision(outcome, state["subject"])
+        run_id = current().run_id
+        assert run_id is not None
         async with workplace.database.begin() as session:
             made = await verdict_reviews.decide(
                 session, state["result_id"],
                 verdict=verdict, score=score, by=_names(outcome), reasoning=reasoning, review_id=outcome.review_id,
+                run_id=run_id,
             )  # fmt: skip
         body = {
             "verdict": made.verdict, "score": made.score, "by": list(outcome.by), "reason": reasoning,

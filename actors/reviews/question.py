@@ -106,6 +106,12 @@ class Question(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_settled(self) -> Question:
+        if (fault := self.agreement.fault_among(self.reviewers)) is not None:
+            raise ValueError(f"the agreement {fault}")
+        return self
+
     @property
     def saw(self) -> str:
         """The digest of the subject, which a decision names."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.errors import ReviewConflictError
 from actors.reviews import callback_rows, deadlines, decisions
 from actors.reviews.agreement import Agreement, Standing, State, Vote, standing, vote
 from actors.reviews.changes import Change
@@ -25,6 +26,7 @@ Timely = Callable[[AsyncSession, Run, Review, datetime], Awaitable[bool]]
 _STATES = {
     "approve": "approved", "edit": "edited", "reject": "rejected", "respond": "responded", "fail": "failed",
 }  # fmt: skip
+_HOW = {"completed": "completed", "failed": "failed", "cancelled": "been cancelled"}
 
 
 def state_of(review: Review, cast_: Sequence[ReviewDecision], groups: Groups) -> ReviewState:
@@ -51,6 +53,7 @@ async def take(
 
     Raises `ReviewConflictError` and `ReviewEditError`, and has changed nothing then.
     """
+    _require_run(run, review)
     before = await reviews.decisions(session, review.review_id)
     decisions.admit(decision, state_of(review, before, groups), by=by, at=at)
     changes: tuple[Change, ...] = ()
@@ -75,6 +78,17 @@ async def take(
         reviews.act(session, review, "disputed", None, at=at, tally=now_standing.tally, third=review.reviewers)
 
 
+def _require_run(run: Run, review: Review) -> None:
+    """Raises `ReviewConflictError` where nothing will come of a decision: its run ends, or has ended."""
+    if review.state != "open" or (run.status not in ENDED and run.cancel_requested_at is None):
+        return
+    how = f"has {_HOW[run.status]}" if run.status in ENDED else "is being cancelled"
+    raise ReviewConflictError(
+        f"run {run.run_id} {how}: review {review.review_id} waits for no decision any more",
+        subject=str(review.review_id), state=review.state, conflict="late",
+    )  # fmt: skip
+
+
 def _vote_of(row: ReviewDecision) -> Vote:
     return Vote(
         reviewer=row.reviewer, answer=cast(Answer, row.answer), outcome=row.outcome, words=row.words,
@@ -83,7 +97,9 @@ def _vote_of(row: ReviewDecision) -> Vote:
 
 
 def _thirds(review: Review, decided: set[str]) -> list[str]:
-    """Who may settle a dispute: the arbiters, or those asked who have not decided, or else anybody."""
+    """Who may settle a dispute, as `standing` takes it: the arbiters who have not decided, or those asked who have not,
+    or else anybody.
+    """
     arbiters = Agreement.model_validate(review.agreement).arbiters
     return sorted(arbiters - decided) or [name for name in review.reviewers if name not in decided]
 
@@ -103,7 +119,7 @@ def _outcome(review: Review, found: Standing, votes: Sequence[Vote], at: datetim
 
 async def advance(session: AsyncSession, run: Run, review: Review, at: datetime) -> bool:
     """Do what is due of the review's deadline at this moment."""
-    if review.state != "open" or review.next_at is None:
+    if review.state != "open" or review.next_at is None or run.cancel_requested_at is not None:
         return False
     deadline = Deadline.model_validate(review.deadline)
     clock, due = deadlines.advanced(deadline, Clock.model_validate(review.clock), at)

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.errors import RunInputError
 from actors.runs.checkpoint_tables import BLOBS, CHECKPOINTS, WRITES
 from actors.runs.group_commit import Table
 from storage.errors import NotFoundError
+from storage.runs import Run
 
 _EPOCH = datetime(1582, 10, 15, tzinfo=UTC)
+# Of the keys that a fork may not be given: a body holds a hundred thousand.
+_TOLD = 100
+
+# What a kind says of a fork of this run with these values. Raises `RunInputError` for values that its forks may not be
+# given, and `RunConflictError` where its runs are not forked at all.
+ForkRule = Callable[[Run, Mapping[str, Any]], None]
+
+
+def as_it_was(run: Run, given: Mapping[str, Any]) -> None:
+    """The rule of every kind that has none of its own: a fork goes on with what there was. What people decided stands
+    among a run's values, so whoever could change those could decide in their place.
+    """
+    if given:
+        sentence = f"a fork of a {run.kind!r} run goes on with the values that its checkpoint has: leave this out"
+        faults = [{"path": f"$.input.{key}", "message": sentence, "code": "forbidden"} for key in sorted(given)[:_TOLD]]
+        raise RunInputError(f"$.input: {sentence}", subject=str(run.run_id), errors=faults)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError, ThreadForbiddenError
 from actors.runs import forking
 from actors.runs.events import RunFollower
-from actors.runs.forking import CheckpointInfo
+from actors.runs.forking import CheckpointInfo, ForkRule, as_it_was
 from actors.settings import RunSettings
 from storage import callbacks, reviews, run_events, runs
 from storage.clock import now
@@ -40,8 +40,17 @@ _PAUSE_S = 0.5
 class Runs:
     """Of one database. Any process may have one; it belongs to the event loop that it is used in."""
 
-    def __init__(self, database: Database, *, redis_url: str, settings: RunSettings | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        redis_url: str,
+        settings: RunSettings | None = None,
+        forks: Mapping[str, ForkRule] | None = None,
+    ) -> None:
+        """`forks` are the rules of the kinds whose forks may be given something, or that have none."""
         self._database = database
+        self._forks = forks or {}
         self._settings = settings or RunSettings()
         self.follower = RunFollower(database, redis_url)
 
@@ -168,7 +177,7 @@ class Runs:
         `input` is merged into the checkpoint's values first. What came after the checkpoint is done anew, side effects
         too. `owner` is the new run's, by default the old one's; the same owner is called back where it was. The same
         `new_run_id` a second time answers the first fork. Raises `NotFoundError` for a checkpoint that is not
-        there (any more).
+        there (any more), and what `check_fork` raises.
         """
         async with self._database.begin() as session:
             source = await runs.get(session, run_id)
@@ -181,6 +190,7 @@ class Runs:
             if deadline_s is not None:
                 run.deadline_at = now() + timedelta(seconds=deadline_s)
             self._check(run)
+            self.check_fork(source, run.input)
             await runs.hold_thread(session, run.thread_id)
             if new_run_id is not None and (earlier := await session.get(Run, new_run_id)) is not None:
                 return _same(earlier, run)
@@ -192,6 +202,12 @@ class Runs:
                 await callbacks.aim_as(session, run_id, run.run_id)
             await self._accept(session, run, "run.forked", run_id=str(run_id), checkpoint_id=run.forked_from)
         return run
+
+    def check_fork(self, source: Run, given: Mapping[str, Any]) -> None:
+        """Raises `RunInputError` for values that forks of its kind may not be given, by default any; and
+        `RunConflictError` where they are not forked.
+        """
+        self._forks.get(source.kind, as_it_was)(source, given)
 
     async def get(self, run_id: UUID) -> Run:
         """The run as it stands. Raises `NotFoundError`."""

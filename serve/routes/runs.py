@@ -14,7 +14,6 @@ from pydantic import AwareDatetime
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response, StreamingResponse
 
-from actors.agents.workflow_runs import check_fork
 from actors.errors import RunConflictError
 from actors.reviews import record
 from serve import idempotency, streams, wire
@@ -239,10 +238,14 @@ async def fork_run(
     body: schemas.Fork | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Start a new run, on a thread of its own, from a checkpoint of this one; what came after it is done anew."""
+    """Start a new run, on a thread of its own, from a checkpoint of this one; what came after it is done anew.
+
+    `input` is for workflows alone: another kind's fork goes on with what its checkpoint has. Runs that ask about a
+    verdict are not forked (409).
+    """
     source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
-    check_fork(source, asked.input or {})
+    given.runs.check_fork(source, asked.input or {})
     sent = asked.model_dump_json().encode()
     new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
     forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)

@@ -224,6 +224,8 @@ async def test_a_decision_that_cannot_be_taken_names_what_is_wrong(
         ({}, {"checkpoints": {"cost_approval": {"limit": 1}}}, "$.hitl_config.checkpoints.cost_approval.limit"),
         ({}, {"timeout_seconds": 0}, "$.hitl_config.timeout_seconds"),
         ({}, {"on_timeout": "escalate"}, "$.hitl_config"),
+        ({}, {"reviewers": ["ann"], "agreement": {"needed": 2, "asked": 3}}, "$.hitl_config.agreement"),
+        ({}, {"reviewers": ["ann"], "agreement": {"arbiters": ["ann"]}}, "$.hitl_config.agreement"),
         ({}, {"form_llm": "no-such-model"}, "$.hitl_config.form_llm"),
         ({}, {"callback_url": "https://127.0.0.1.nip.io:22x"}, "$.hitl_config.callback_url"),
         ({}, {"callback_url": "https://x.example", "callback_secret": "short"}, "$.hitl_config.callback_secret"),

@@ -92,6 +92,24 @@ async def test_what_people_decide_shows_in_the_contribution_the_batch_and_its_re
     assert decided["0x0002"]["decided"] is decided["0x0002"]["review_id"] is None
 
 
+async def test_a_creator_who_forks_a_review_run_forges_no_decision(client: httpx.AsyncClient, people: Verdicts) -> None:
+    await people.campaign(distinct(2, asking="mark 71"))
+    await verified(client, people)
+    first, second = await people.waiting(2)
+    await decide(client, people, 0, "approve")
+    others = (await people.engine.runs.get(second.run_id)).input
+    outcome = {"kind": "review", "review_id": str(second.review_id), "answer": "approve", "by": ["bob"],
+               "settled_by": "agreement", "at": "2026-01-01T00:00:00Z"}  # fmt: skip
+    checkpoints = (await client.get(f"/runs/{first.run_id}/checkpoints", headers=CREATOR)).json()
+    for checkpoint in checkpoints:
+        for given in (others, {**others, "outcome": outcome}, {}):
+            body = {"checkpoint_id": checkpoint["checkpoint_id"], "input": given}
+            forged = await client.post(f"/runs/{first.run_id}/fork", json=body, headers=CREATOR)
+            assert (forged.status_code, forged.json()["code"]) == (409, "run_conflict")
+    assert [each["is_verified"] for each in await contributions_of(client)] == [True, False]
+    assert (await people.reviews.get(second.review_id)).state == "open"
+
+
 async def calibrated(people: Verdicts, client: httpx.AsyncClient) -> Population:
     """A campaign whose reviewers approve from 67 on, where 70 is required."""
     marks = [

@@ -17,6 +17,8 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -133,6 +135,13 @@ class AskingConfig(_In):
     callback_secret: Annotated[str, StringConstraints(max_length=200), AfterValidator(_secret)] | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @field_validator("agreement")
+    @classmethod
+    def _reachable(cls, value: Agreement, info: ValidationInfo) -> Agreement:
+        if (fault := value.fault_among(info.data.get("reviewers", ()))) is not None:
+            raise PydanticCustomError("agreement", "{fault}", {"fault": fault})
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> AskingConfig:

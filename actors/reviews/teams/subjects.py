@@ -10,7 +10,7 @@ from actors.providers.files import modality_of
 from actors.providers.models import Attachment, OutputFile, ProviderResponse
 from actors.reviews.changes import changes
 from actors.reviews.checkpoints.base import Moment, Place
-from actors.reviews.decisions import MAX_PAYLOAD_BYTES
+from actors.reviews.decisions import MAX_PAYLOAD_BYTES, digest_of
 from actors.reviews.forms.models import Form
 from actors.reviews.question import Part
 from actors.reviews.thresholds import Finding
@@ -33,7 +33,9 @@ def subject_of(place: Place, moment: Moment) -> tuple[dict[str, Any], dict[str, 
         fields = () if moment.payload is None else moment.provider.fields(moment.model.operation)
         subject, schema = dict(value), closed(moment.model.input_schema or {}, fields)
     if size_of(subject) > MAX_PAYLOAD_BYTES:
-        return {"too_large": f"{size_of(subject):,} bytes: it can be approved or rejected as it is"}, None
+        said = f"{size_of(subject):,} bytes: it can be approved or rejected as it is"
+        # A decision is on this very value, and lets no other one of the same size pass.
+        return {"too_large": said, "sha256": digest_of(subject)}, None
     return subject, schema
 
 

@@ -61,6 +61,8 @@ def test_a_sound_definition_has_no_fault() -> None:
         (payload(nodes=[node("a", review={"policy": {"timeout_seconds": 0}})]), "$.nodes[0].review.policy.timeout_seconds", "greater_than_equal"),
         (payload(nodes=[node("a", review={"policy": {"reviewer": ["ann"]}})]), "$.nodes[0].review.policy.reviewer", "extra_forbidden"),
         (payload(nodes=[node("a", review={"policy": {"needed": 3, "asked": 2}})]), "$.nodes[0].review.policy", "value_error"),
+        (payload(nodes=[node("a", review={"reviewer": "ann", "policy": {"needed": 2}})]), "$.nodes[0].review.policy", "agreement"),
+        (payload(nodes=[node("a", review={"reviewer": "ann", "policy": {"arbiters": ["ann"]}})]), "$.nodes[0].review.policy", "agreement"),
         (payload(nodes=[node("a", review={"policy": {"timeout_seconds": 9, "on_timeout": "escalate"}})]), "$.nodes[0].review.policy", "value_error"),
         (payload(edge("a", "END"), agent_configs=[agent(llm_choice="none")]), "$.agent_configs[0].allowed_tools", "no_tools"),
         (payload(edge("a", "END"), agent_configs=[agent(), agent()]), "$.agent_configs[1].name", "duplicate"),

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from actors.errors import ReviewEditError
-from storage import activities, verifications
+from storage import activities, verdict_reviews, verifications
+from storage.errors import ConflictError
 from storage.verifications import ResultRow, VerificationResult
 from tests.actors.reviews.verdicts import Verdicts, opened
 from tests.actors.verification.population import Population, distinct, open_batch, put, rows_of
@@ -183,6 +184,25 @@ async def test_a_decision_that_comes_after_a_newer_verdict_writes_nothing(people
     assert made["superseded"]
     assert (await people.contribution(population.contribution_ids[0])).verdict == "ACCEPT"
     assert len(await history(people, population)) == 2
+
+
+async def test_a_run_writes_about_its_own_result_what_its_own_review_came_to(people: Verdicts) -> None:
+    population = await people.campaign(distinct(2, asking="mark 71"))
+    await people.verified(population)
+    first, second = await people.waiting(2)
+    await people.decide(first, "approve")
+    results = [(await history(people, population, number))[0].result_id for number in range(2)]
+    for result_id, run_id, review_id in (
+        (results[1], first.run_id, first.review_id), (results[1], second.run_id, first.review_id),
+        (results[1], second.run_id, second.review_id),
+    ):  # fmt: skip
+        with pytest.raises(ConflictError, match="may not decide"):
+            async with people.database.begin() as session:
+                await verdict_reviews.decide(
+                    session, result_id, verdict="ACCEPT", score=100, by="eve", reasoning="so", review_id=review_id,
+                    run_id=run_id,
+                )  # fmt: skip
+    assert (await people.contribution(population.contribution_ids[1])).verdict == "REVIEW"
 
 
 async def test_content_that_lies_elsewhere_and_cannot_be_had_is_a_link_and_said_to_be(people: Verdicts) -> None:

@@ -8,12 +8,14 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from actors.errors import ReviewConflictError, ReviewEditError, RunConflictError
 from actors.reviews import record
 from actors.reviews.decisions import DECISION
+from actors.reviews.question import Question
 from storage.reviews import Review
 from tests.actors.reviews.asking import ALL, People, gate
 
@@ -179,6 +181,51 @@ async def test_cancelling_a_waiting_run_closes_its_review(people: People) -> Non
     await people.engine.runs.cancel(run.run_id)
     assert (await people.engine.ended_not_waiting(run.run_id)).status == "cancelled"
     assert (await people.reviews.get(review.review_id)).state == "cancelled"
+
+
+async def test_nothing_is_decided_while_its_run_is_being_cancelled_or_after_its_end(people: People) -> None:
+    run, review = await people.asked(question={"deadline": {"timeout_s": 60, "on_timeout": "approve"}})
+    (host,) = people.engine.hosts
+    await people.engine.stop(host)  # nobody has heeded the cancellation yet
+    await people.engine.runs.cancel(run.run_id)
+    with pytest.raises(ReviewConflictError, match="is being cancelled") as raised:
+        await people.reviews.decide(review.review_id, decision(review), by="ann")
+    assert raised.value.details == {"state": "open", "conflict": "late"}
+    assert review.due_at is not None
+    await people.pass_time(review.review_id, review.due_at)
+    await people.reviews.tick()
+    assert await people.reviews.decisions(review.review_id) == []
+    assert await people.actions(review.review_id) == ["asked", "refused"]
+    await people.engine.host()
+    assert (await people.engine.ended_not_waiting(run.run_id)).status == "cancelled"
+    with pytest.raises(ReviewConflictError) as raised:
+        await people.reviews.decide(review.review_id, decision(review), by="ann")
+    assert raised.value.details["conflict"] == "late"
+    assert (await people.reviews.get(review.review_id)).state == "cancelled"
+
+
+async def test_an_arbiter_who_was_one_of_those_who_disagreed_leaves_it_to_anybody_else(people: People) -> None:
+    run, review = await people.asked(question={"agreement": {"needed": 2, "asked": 2, "arbiters": ["zoe"]}})
+    await people.reviews.decide(review.review_id, decision(review), by="zoe")
+    disputed = await people.reviews.decide(review.review_id, decision(review, "reject", reason="no"), by="bob")
+    assert (disputed.disputed, disputed.reviewers) == (True, [])
+    await people.reviews.decide(review.review_id, decision(review), by="ann")
+    (told,) = (await people.engine.ended(run.run_id)).output["told"]  # type: ignore[index]
+    assert (told["answer"], told["settled_by"]) == ("approve", "third")
+
+
+@pytest.mark.parametrize(
+    ("reviewers", "agreement"),
+    [
+        (["ann"], {"needed": 2, "asked": 3}),
+        (["ann", "ann"], {"needed": 2, "asked": 2}),
+        (["ann", "bob"], {"needed": 2, "asked": 2, "arbiters": ["bob"]}),
+    ],
+)
+def test_a_question_whose_agreement_cannot_be_reached_is_none(reviewers: list[str], agreement: dict[str, Any]) -> None:
+    asked = {"review_id": uuid4(), "checkpoint": "c", "title": "t", "subject": {}}
+    with pytest.raises(ValidationError, match=r"the agreement (asks|has)"):
+        Question.model_validate({**asked, "reviewers": reviewers, "agreement": agreement})
 
 
 async def test_the_record_tells_all_in_order_as_json_lines(people: People) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from actors.errors import RunInputError
+from actors.reviews.decisions import MAX_PAYLOAD_BYTES
 from tests.actors.reviews.teams import Team
 from tests.stubs import openai as openai_chat
 from tests.stubs.openai import OpenAIStub
-from tests.stubs.openai_platform import OpenAIPlatformStub
+from tests.stubs.openai_platform import OpenAIPlatformStub, response
 from tests.stubs.replicate import End, ReplicateStub, problem
 
 ALL_THREE = ("information_review", "payload_review", "response_review")
@@ -260,3 +262,34 @@ async def test_a_jobs_files_are_shown_by_our_copy_and_can_be_left_out(team: Team
     ended = await team.ended(run)
     assert ended.output is not None
     assert [file["ref"] for file in ended.output["response"]["files"]] == [second]
+
+
+async def test_a_fork_asks_for_itself_and_takes_no_other_policy_or_decision(
+    team: Team, openai: OpenAIPlatformStub
+) -> None:
+    run = await team.start(policy="REQUIRE_HUMAN", allowed_steps=["payload_review"])
+    review = await team.asked(run)
+    for forged in ({"hitl_config": {"policy": "AUTO"}}, {"settled": {"payload_review": review.saw}}):
+        with pytest.raises(RunInputError):
+            await team.engine.runs.fork(run.run_id, None, forged)
+    fork = await team.engine.runs.fork(run.run_id)
+    its_own = await team.asked(fork)
+    assert (its_own.review_id != review.review_id, its_own.subject) == (True, review.subject)
+    await team.decide(review, "approve")
+    assert (await team.ended(run)).status == "completed"
+    await team.decide(its_own, "reject", reason="once is enough")
+    assert (await team.ended(fork)).status == "failed"
+    assert len(openai.paid) == 1
+
+
+async def test_a_decision_on_what_is_too_large_to_show_is_on_that_very_value(
+    team: Team, openai: OpenAIPlatformStub
+) -> None:
+    seen = []
+    for letter in "aab":
+        openai.default = response(letter * MAX_PAYLOAD_BYTES)
+        run = await team.start(policy="REQUIRE_HUMAN", allowed_steps=["response_review"])
+        review = await team.asked(run)
+        assert ("too_large" in review.subject, "edit" in review.answers) == (True, False)
+        seen.append(review.saw)
+    assert (seen[0] == seen[1], seen[0] != seen[2]) == (True, True)

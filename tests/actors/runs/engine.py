@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import add
 from pathlib import Path
@@ -328,13 +328,19 @@ def kinds(*more: Kind) -> Kinds:
     ])  # fmt: skip
 
 
+def anything(_: Run, __: Mapping[str, Any]) -> None:
+    """The rule of a kind whose forks may be given whatever its state has."""
+
+
 class Engine:
     """Hosts in this process on one database, and the service beside them."""
 
     def __init__(self, database: Database, setup: RunSetup) -> None:
         self.database = database
         self.setup = setup
-        self.runs = Runs(database, redis_url=setup.storage.redis_url, settings=setup.actors.runs)
+        self.runs = Runs(
+            database, redis_url=setup.storage.redis_url, settings=setup.actors.runs, forks={"gated": anything}
+        )
         self.hosts: list[RunHost] = []
 
     async def host(self, shards: Sequence[int] = range(SHARDS), *, name: str = "host") -> RunHost:

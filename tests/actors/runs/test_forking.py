@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from actors.errors import RunInputError
 from storage.errors import NotFoundError
 from tests.actors.runs import engine as engines
 from tests.actors.runs.engine import Engine
@@ -56,4 +57,14 @@ async def test_a_fork_from_what_is_not_there_is_refused(engine: Engine) -> None:
     await engine.ended(run.run_id)
     with pytest.raises(NotFoundError, match="any more"):
         await engine.runs.fork(run.run_id, "1f0cb3cc-0000-6000-8000-000000000000")
+    assert len(await engine.runs.list()) == 1
+
+
+async def test_a_kind_that_says_nothing_of_its_forks_lets_none_be_given_anything(engine: Engine) -> None:
+    await engine.host()
+    run = await engine.runs.start("counting", {"steps": 1}, {"trail": ["input"]})
+    await engine.ended(run.run_id)
+    with pytest.raises(RunInputError) as raised:
+        await engine.runs.fork(run.run_id, None, {"trail": ["forged"]})
+    assert [each["path"] for each in raised.value.details["errors"]] == ["$.input.trail"]
     assert len(await engine.runs.list()) == 1
