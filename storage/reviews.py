@@ -295,6 +295,11 @@ def _unheld() -> Any:
     return or_(Review.holder.is_(None), Review.lease_until < func.clock_timestamp())
 
 
+def _hidden() -> ColumnElement[bool]:
+    """Of a review whose reviewers do not see each other, while they still decide."""
+    return and_(Review.blind, Review.state == "open")
+
+
 async def decisions(session: AsyncSession, review_id: UUID) -> Sequence[ReviewDecision]:
     """What reviewers decided, in the order in which they did."""
     query = select(ReviewDecision).where(ReviewDecision.review_id == review_id).order_by(ReviewDecision.seq)
@@ -377,18 +382,22 @@ async def of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int)
 
 
 async def decisions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewDecision]:
-    """What reviewers decided of the run's reviews, in order."""
+    """What reviewers decided of the run's reviews, in order; of a blind one that is open it is not told yet."""
     query = (
         select(ReviewDecision).join(Review, Review.review_id == ReviewDecision.review_id)
-        .where(Review.run_id == run_id, ReviewDecision.seq > after).order_by(ReviewDecision.seq).limit(limit)
+        .where(Review.run_id == run_id, ReviewDecision.seq > after, ~_hidden())
+        .order_by(ReviewDecision.seq).limit(limit)
     )  # fmt: skip
     return (await session.execute(query)).scalars().all()
 
 
 async def actions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewAction]:
-    """What was done to the run's reviews, in order."""
+    """What was done to the run's reviews, in order; of a blind one that is open only that it was asked."""
     query = (
-        select(ReviewAction).where(ReviewAction.run_id == run_id, ReviewAction.seq > after)
+        select(ReviewAction).join(Review, Review.review_id == ReviewAction.review_id)
+        .where(
+            ReviewAction.run_id == run_id, ReviewAction.seq > after, or_(ReviewAction.kind == "asked", ~_hidden())
+        )
         .order_by(ReviewAction.seq).limit(limit)
     )  # fmt: skip
     return (await session.execute(query)).scalars().all()

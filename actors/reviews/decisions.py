@@ -79,6 +79,7 @@ class ReviewState:
     answers: tuple[Answer, ...] = ("approve", "edit", "reject", "respond")
     reviewers: frozenset[str] = frozenset()
     holder: str | None = None
+    blind: bool = False
     lease_until: datetime | None = None
     due_at: datetime | None = None
     decided_by: frozenset[str] = frozenset()
@@ -118,7 +119,8 @@ def closed_to(review: ReviewState, *, by: str, at: datetime) -> tuple[str, str] 
     if review.reviewers and by not in review.reviewers:
         return "foreign", f"review {review.review_id} is for others than {by}"
     if review.holder not in {None, by} and (review.lease_until is None or at < review.lease_until):
-        return "held", f"review {review.review_id} is held by {review.holder}; ask for its release, or wait"
+        holder = "somebody else" if review.blind else review.holder
+        return "held", f"review {review.review_id} is held by {holder}; ask for its release, or wait"
     return None
 
 

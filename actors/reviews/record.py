@@ -2,6 +2,7 @@
 
 Each entry is JSON with `at` and `what`: event, artifact, question, decision, action. Nothing in it is ever changed, so
 that a later export begins with what an earlier one said. Events alone are forgotten after a while (`RunSettings`).
+What a blind review that is still open withholds stands there once it is settled, at its place.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from uuid import UUID
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.reviews.teams.blindness import artifact_of, event_of
+from actors.runs.events import FollowedEvent
 from storage import reviews, run_events
 from storage.engine import Database
 from storage.reviews import Review, ReviewAction, ReviewDecision, RunArtifact
 from storage.run_events import RunEvent
+from storage.runs import Run
 
 # Rows read at once: some are megabytes.
 _PAGE = 50
@@ -29,9 +33,20 @@ Entry = dict[str, Any]
 
 async def entries(database: Database, run_id: UUID) -> AsyncGenerator[Entry, None]:
     """The whole record, read page by page. Of a run that nothing is known of, nothing."""
+    async with database.read() as session:
+        run = await session.get(Run, run_id)
+    if run is None:
+        return
+
+    def event(row: RunEvent) -> Entry:
+        return _of_event(event_of(run, row))
+
+    def artifact(row: RunArtifact) -> Entry:
+        return {**_of_artifact(row), "body": artifact_of(run, row.name, row.body)}
+
     sources = [
-        _told(_paged(database, run_id, _events, lambda row: row.seq), _of_event),
-        _told(_paged(database, run_id, reviews.artifacts, lambda row: row.seq), _of_artifact),
+        _told(_paged(database, run_id, _events, lambda row: row.seq), event),
+        _told(_paged(database, run_id, reviews.artifacts, lambda row: row.seq), artifact),
         _told(_paged(database, run_id, reviews.of_run, lambda row: row.number), _of_question),
         _told(_paged(database, run_id, reviews.decisions_of_run, lambda row: row.seq), _of_decision),
         _told(_paged(database, run_id, reviews.actions_of_run, lambda row: row.seq), _of_action),
@@ -82,7 +97,7 @@ async def _events(session: AsyncSession, run_id: UUID, *, after: int, limit: int
     return await run_events.after(session, run_id, after, limit=limit)
 
 
-def _of_event(row: RunEvent) -> Entry:
+def _of_event(row: RunEvent | FollowedEvent) -> Entry:
     return {"at": row.at, "what": "event", "seq": row.seq, "type": row.type, "step": row.step, "data": row.data}
 
 

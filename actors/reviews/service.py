@@ -137,8 +137,9 @@ class Reviews:
             review = await reviews.locked(session, review_id)
             if review.holder is not None:
                 if review.holder != by:
+                    holder = "somebody else" if review.blind else review.holder
                     raise ReviewConflictError(
-                        f"review {review_id} is held by {review.holder}, and not by {by}",
+                        f"review {review_id} is held by {holder}, and not by {by}",
                         subject=str(review_id), state=review.state, conflict="held", holder=review.holder,
                     )  # fmt: skip
                 review.holder = review.lease_until = None

@@ -34,7 +34,7 @@ def state_of(review: Review, cast_: Sequence[ReviewDecision], groups: Groups) ->
     return ReviewState(
         review_id=review.review_id, state=review.state, saw=review.saw,
         answers=cast(tuple[Answer, ...], tuple(review.answers)), reviewers=groups.reviewers(review),
-        holder=review.holder, lease_until=review.lease_until, due_at=review.due_at,
+        holder=review.holder, blind=review.blind, lease_until=review.lease_until, due_at=review.due_at,
         decided_by=frozenset(each.reviewer for each in cast_),
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from actors.errors import RunConflictError
 from actors.reviews import record
+from actors.reviews.teams import blindness
 from serve import idempotency, streams, wire
 from serve.auth import Principal, Speaker, authorize, principal, require_owner
 from serve.deps import Given, IdempotencyKey, Services
@@ -158,11 +159,13 @@ async def told(
         size = given.page(limit)
         rows = await given.runs.events(run.run_id, seq, limit=size)
         cursor = str(rows[-1].seq) if rows else None
-        return wire.answer([schemas.of_event(row) for row in rows], headers=wire.next_page(request, rows, size, cursor))
+        return wire.answer(
+            [schemas.of_event(run, row) for row in rows], headers=wire.next_page(request, rows, size, cursor)
+        )
     if run.status in ENDED and 0 < run.event_seq <= seq:
         return Response(status_code=204)
     return streams.EventStream(
-        _told(given, run.run_id, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
+        _told(given, run, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
     )
 
 
@@ -178,16 +181,18 @@ def _wants_json(request: Request) -> bool:
     return "application/json" in accepted and streams.MEDIA_TYPE not in accepted
 
 
-async def _told(given: Services, run_id: UUID, seq: int) -> AsyncGenerator[bytes, None]:
-    """The run's events from after `seq` on, also over an absence of the database."""
+async def _told(given: Services, run: Run, seq: int) -> AsyncGenerator[bytes, None]:
+    """The run's events from after `seq` on, also over an absence of the database. What `run` withholds now, the whole
+    stream does.
+    """
     while True:
         try:
-            async with aclosing(given.runs.follower.follow(run_id, seq)) as events:
+            async with aclosing(given.runs.follower.follow(run.run_id, seq)) as events:
                 async for event in events:
                     seq = seq if event.seq is None else event.seq
-                    yield streams.event(event.type, schemas.of_event(event), number=event.seq)
+                    yield streams.event(event.type, schemas.of_event(run, event), number=event.seq)
         except (SQLAlchemyError, OSError) as error:
-            logger.warning("the stream of run %s goes on when the database is back: %s", run_id, error)
+            logger.warning("the stream of run %s goes on when the database is back: %s", run.run_id, error)
             await asyncio.sleep(_PAUSE_S)
         else:
             return
@@ -246,6 +251,7 @@ async def fork_run(
     source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
     given.runs.check_fork(source, asked.input or {})
+    blindness.check_fork(source)
     sent = asked.model_dump_json().encode()
     new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
     forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)

@@ -11,6 +11,7 @@ from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel
 
 from actors.agents.definition import Kept, Scratchpad
+from actors.reviews.teams import blindness
 from actors.runs.events import FollowedEvent
 from actors.runs.forking import CheckpointInfo
 from serve.schemas.fields import Name
@@ -59,9 +60,12 @@ class Interrupt(BaseModel):
 
 
 class RunAnswer(RunSummary):
-    """A run as it stands. `error` is {code, message, step, class, retryable}."""
+    """A run as it stands. `error` is {code, message, step, class, retryable}. `withheld` says what is not told yet, and
+    why: of a blind comparison, before it is picked.
+    """
 
     input: dict[str, Any]
+    withheld: str | None
     output: dict[str, Any] | None
     budget: dict[str, Any]
     interrupts: list[Interrupt]
@@ -114,7 +118,7 @@ def of_summary(run: Run) -> dict[str, Any]:
         "progress": run.progress,
         "attempt": run.attempt,
         "error": run.error,
-        "usage": run.usage,
+        "usage": blindness.usage_of(run),
         "pending_interrupts": len([each for each in run.interrupts if each["id"] not in run.resume]),
         "last_event": run.event_seq,
         "parent_run_id": run.parent_run_id,
@@ -132,7 +136,8 @@ def of_summary(run: Run) -> dict[str, Any]:
 def of_run(run: Run) -> dict[str, Any]:
     return {
         **of_summary(run),
-        "input": run.input,
+        "input": blindness.input_of(run),
+        "withheld": blindness.withheld(run),
         "output": run.output,
         "budget": run.budget,
         "interrupts": [_of_interrupt(each, run.resume) for each in run.interrupts],
@@ -148,7 +153,8 @@ def _of_interrupt(interrupt: Mapping[str, Any], resume: Mapping[str, Any]) -> di
     }
 
 
-def of_event(event: RunEvent | FollowedEvent) -> dict[str, Any]:
+def of_event(run: Run, event: RunEvent | FollowedEvent) -> dict[str, Any]:
+    event = blindness.event_of(run, event)
     return {"seq": event.seq, "type": event.type, "step": event.step, "at": event.at, "data": event.data}
 
 

@@ -14,6 +14,7 @@ from actors.agents.definition import Scratchpad
 from actors.providers.models import Capabilities
 from actors.reviews.decisions import Approve, Edit, Reject, Respond
 from actors.reviews.question import Question, question_of
+from actors.reviews.teams import blindness
 from actors.reviews.teams.request import (
     MAX_BATCH,
     MAX_CANDIDATES,
@@ -153,10 +154,12 @@ class CallbackAnswer(BaseModel):
 
 class TeamRunAnswer(TeamRunSummary):
     """A team run as it stands. `error` has the provider's `field` where it refused one; `output` is there in the end:
-    response, payload, rulings and decisions.
+    response, payload, rulings and decisions. `withheld` says what is not told yet, and why: of a comparison its
+    candidates, before one is picked.
     """
 
     run_input: dict[str, Any]
+    withheld: str | None
     hitl_config: dict[str, Any]
     reviews: list[WaitsFor]
     output: dict[str, Any] | None
@@ -185,7 +188,7 @@ def of_summary(run: Run) -> dict[str, Any]:
         "status": run.status,
         "checkpoint": run.progress.get("checkpoint"),
         "error": _error(run),
-        "usage": run.usage,
+        "usage": blindness.usage_of(run),
         "waits_for": len(_asked(run)),
         "last_event": run.event_seq,
         "created_at": run.created_at,
@@ -197,10 +200,11 @@ def of_summary(run: Run) -> dict[str, Any]:
 
 
 def of_run(run: Run, callbacks: Sequence[Callback]) -> dict[str, Any]:
-    given = run.input
+    given = blindness.input_of(run)
     return {
         **of_summary(run),
         "run_input": given.get("run_input") or {**given.get("compared", {}), "candidates": given.get("candidates")},
+        "withheld": blindness.withheld(run),
         "hitl_config": given.get("hitl_config", {}),
         "reviews": [_of_question(each) for each in _asked(run)],
         "output": run.output,

@@ -231,12 +231,19 @@ async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, 
     url = f"/teams/reviews/{review.review_id}"
     await client.post(f"{url}/claim", headers=ANN)
     assert "ann" not in (await client.get(url, headers={"X-Reviewer": "bob"})).text
+    for action in ("claim", "release"):
+        held = await client.post(f"{url}/{action}", headers={"X-Reviewer": "bob"})
+        assert (held.status_code, held.json()["conflict"], "ann" in held.text) == (409, "held", False)
     body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
     await client.post(f"{url}/decide", json=body, headers=ANN)
+    record = (await client.get(f"/runs/{review.run_id}/record")).text
+    assert ('"question"' in record, '"decision"' in record, '"ann"' in record) == (True, False, False)
     seen = await client.get(url, headers={"X-Reviewer": "bob"})
     assert (seen.json()["decisions"], "ann" in seen.text) == ([], False)
     settled = await client.post(f"{url}/decide", json=body, headers={"X-Reviewer": "bob"})
     assert [each["reviewer"] for each in settled.json()["decisions"]] == ["ann", "bob"]
+    record = (await client.get(f"/runs/{review.run_id}/record")).text
+    assert (record.count('"what":"decision"'), '"ann"' in record) == (2, True)
 
 
 async def test_the_queue_is_paged_in_the_order_in_which_it_was_asked(client: httpx.AsyncClient, people: People) -> None:

@@ -351,6 +351,42 @@ async def test_a_comparison_is_picked_through_its_review(client: httpx.AsyncClie
     assert (await client.post("/teams/comparisons", json=nobody)).status_code == 422
 
 
+async def test_nobody_can_look_up_whose_answer_is_whose_before_it_is_picked(
+    client: httpx.AsyncClient, engine: Engine
+) -> None:
+    candidates = [
+        {"provider": "openai", "model": "gpt-5-mini", "operation": "responses"},
+        {"provider": "replicate", "model": "acme/llama"},
+    ]
+    asked = {"run_input": {"prompt": "Peru?"}, "candidates": candidates}
+    run_id = (await client.post("/teams/comparisons", json=asked)).json()["run_id"]
+    await engine.waiting(run_id)
+    await client.post("/console/sign-in", data={"name": "Ann"}, headers={"Origin": "http://hyvve.test"})
+    teams_run, run, events = f"/teams/runs/{run_id}", f"/runs/{run_id}", {"Accept": "application/json"}
+    for address in (
+        teams_run, run, f"{run}/events", f"{teams_run}/events", f"{run}/record", f"{teams_run}/record", "/runs",
+        "/teams/runs?comparisons=true", f"/console/runs/{run_id}", "/console/runs",
+    ):  # fmt: skip
+        told = await client.get(address, headers=events if address.endswith("/events") else {})
+        assert told.status_code == 200, address
+        words = ("gpt-5", "openai", "replicate", "llama", "call 1", "call 2")
+        assert not [word for word in words if word in told.text], address
+    for address in (teams_run, run):
+        assert "blind" in (await client.get(address)).json()["withheld"]
+    assert (await client.post(f"{run}/fork")).status_code == 409
+    numbers = [each["seq"] for each in (await client.get(f"{run}/events", headers=events)).json()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+    [review] = (await client.get(teams_run)).json()["reviews"]
+    await client.post(f"{teams_run}/edit", json=names(review, payload={"choice": "A"}), headers=ANN)
+    ended = await until_ended(client, run_id)
+    assert (ended["withheld"], len(ended["run_input"]["candidates"]), len(ended["usage"]["models"])) == (None, 2, 2)
+    for address in (f"{run}/events", f"{run}/record", f"/console/runs/{run_id}"):
+        told = await client.get(address, headers=events if address.endswith("/events") else {})
+        assert "call 1" in told.text, address
+        assert "gpt-5-mini" in told.text, address
+
+
 async def job_of(replicate: ReplicateStub) -> str:
     async with asyncio.timeout(30):
         while not any(each["status"] == "processing" for each in replicate.made.values()):

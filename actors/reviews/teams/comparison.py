@@ -2,16 +2,16 @@
 
     prepare → call 1 … call N → pick → pick/decision
 
-Reviewers see the answers as A, B, … in an order that follows from the run's id, and nothing that tells who gave them;
-the record says who was who once it is decided. A model that gave no answer cannot be picked.
+Reviewers see the answers as A, B, … in an order that is drawn for this review and kept in its step, and nothing that
+tells who gave them (see `blindness`); the record says who was who once it is decided. A model that gave no answer
+cannot be picked.
 """
 
 from __future__ import annotations
 
-import hashlib
+import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
-from uuid import UUID
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
@@ -25,6 +25,7 @@ from actors.reviews.forms.models import Form
 from actors.reviews.question import Part, Question, ask, review_id_of
 from actors.reviews.rows import Reviewed, keep
 from actors.reviews.teams import composing
+from actors.reviews.teams.blindness import CALL, CANDIDATE, COMPARISON
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig, RunInput
 from actors.reviews.teams.subjects import cut, file_part
 from actors.reviews.teams.workshop import TeamWorkshop
@@ -32,7 +33,7 @@ from actors.runs.kinds import Kind
 from actors.runs.retrying import DEFAULT, ONCE, RetryPolicy, classify, durable
 from actors.runs.step import current
 
-NAME = "team_comparison"
+NAME = COMPARISON
 CHECKPOINT = "comparison"
 _SIDES = "ABCD"
 _MOST_FILES = 20
@@ -65,10 +66,15 @@ def kind_of(workshop: TeamWorkshop, *, retry: RetryPolicy = DEFAULT) -> Kind:
     return Kind(name=NAME, graph=build, result=result, retry=retry, questions=Told(Reviewed()))
 
 
-def sides_of(run_id: UUID | None, count: int) -> dict[str, int]:
-    """Which candidate is shown as A, B, …: for this run always the same, and nothing that could be guessed from it."""
-    order = sorted(range(count), key=lambda number: hashlib.sha256(f"{run_id}/{number}".encode()).digest())
-    return dict(zip(_SIDES, order, strict=False))
+async def drawn(count: int) -> dict[str, int]:
+    """Which candidate is shown as A, B, …: drawn once in a step, and the same when the step is run again."""
+
+    async def draw(_: str) -> list[int]:
+        order = list(range(count))
+        secrets.SystemRandom().shuffle(order)
+        return order
+
+    return dict(zip(_SIDES, await current().once("order", draw), strict=False))
 
 
 def result(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +94,7 @@ class _Comparison:
         graph.add_node("pick", self._pick)
         graph.add_node("pick/decision", durable(self._decide, retry=ONCE))
         graph.add_node("rejected", _rejected)
-        calls = [f"call {number + 1}" for number in range(self._count)]
+        calls = [f"{CALL}{number + 1}" for number in range(self._count)]
         for number, name in enumerate(calls):
             graph.add_node(name, self._calling(number))
             graph.add_edge("prepare", name)
@@ -121,7 +127,7 @@ class _Comparison:
                     errors=[issue.model_dump(mode="json") for issue in faults],
                 )
             payloads[str(number)] = payload.model_dump(mode="json")
-            keep("payload", f"candidate {number + 1}", payloads[str(number)])
+            keep("payload", f"{CANDIDATE}{number + 1}", payloads[str(number)])
         return {"payloads": payloads}
 
     def _calling(self, number: int) -> Any:
@@ -141,20 +147,24 @@ class _Comparison:
 
     async def _pick(self, state: ComparisonState) -> Command[Any]:
         current().progress(state="response_review", checkpoint=CHECKPOINT)
-        answers, sides = state["answers"], sides_of(current().run_id, self._count)
+        answers = state["answers"]
         if not any("response" in each for each in answers.values()):
             faults = "; ".join(f"candidate {int(key) + 1}: {each['error']['message']}" for key, each in answers.items())
             raise ProviderError(f"no candidate gave an answer: {faults}"[:2000])
-        for side, number in sides.items():
+        for number in range(self._count):
             response = _response(answers[str(number)])
             if response is not None:
-                keep("response", side, {"text": response.text, "files": [each.ref for each in response.files]})
+                keep(
+                    "response",
+                    f"{CANDIDATE}{number + 1}",
+                    {"text": response.text, "files": [each.ref for each in response.files]},
+                )
         return Command(goto="pick/decision")
 
     async def _decide(self, state: ComparisonState) -> Command[Any]:
         run_id = current().run_id
         config = ComparisonConfig.model_validate(state["hitl_config"])
-        sides = sides_of(run_id, self._count)
+        sides = await drawn(self._count)
         answers = {side: _response(state["answers"][str(number)]) for side, number in sides.items()}
         given = [side for side, response in answers.items() if response is not None]
         question = Question(

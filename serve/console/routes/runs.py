@@ -13,6 +13,7 @@ from fastapi import APIRouter, Form, Header, Query, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
+from actors.reviews.teams import blindness
 from serve import streams
 from serve.console.live import changes
 from serve.console.pages import page, to
@@ -92,10 +93,12 @@ async def run_page(request: Request, given: Given, visitor: Visiting, run_id: UU
     asked = [each for each in run.interrupts if each["id"] not in run.resume]
     async with given.database.read() as session:
         questions = await reviews.of_interrupts(session, run_id, [each["id"] for each in asked])
+    events = [each for each in events if blindness.is_told(run, each)]
     line = timeline(events, until=run.ended_at or now())
     return page(
         request, "run.html", run=run, line=line, events=list(reversed(events)), told=told, checkpoints=checkpoints,
-        asked=asked, questions=questions,
+        asked=asked, questions=questions, given=blindness.input_of(run), usage=blindness.usage_of(run),
+        withheld=blindness.withheld(run),
         ended=run.status in ENDED, left_out=max(0, run.event_seq - _EVENTS),
     )  # fmt: skip
 
@@ -116,23 +119,25 @@ async def follow_run(
     if run.status in ENDED and run.event_seq <= seq:
         return Response(status_code=204)
     return streams.EventStream(
-        _told(given, run_id, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
+        _told(given, run, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s
     )
 
 
-async def _told(given: Services, run_id: UUID, seq: int) -> AsyncGenerator[bytes, None]:
+async def _told(given: Services, run: Run, seq: int) -> AsyncGenerator[bytes, None]:
     yield streams.event("ready", {}, number=None)
     while True:
         try:
-            async with aclosing(given.runs.follower.follow(run_id, seq)) as events:
+            async with aclosing(given.runs.follower.follow(run.run_id, seq)) as events:
                 async for event in events:
                     if event.seq is not None:
                         seq = event.seq
                         yield streams.event("changed", {"type": event.type}, number=seq)
+                    elif not blindness.is_told(run, event):
+                        continue
                     elif isinstance(text := event.data.get("text", event.data.get("token")), str):
                         yield streams.event("token", {"step": event.step or "", "text": text}, number=None)
         except (SQLAlchemyError, OSError) as error:
-            logger.warning("the page of run %s goes on when the database is back: %s", run_id, error)
+            logger.warning("the page of run %s goes on when the database is back: %s", run.run_id, error)
             await asyncio.sleep(_PAUSE_S)
         else:
             yield streams.event("over", {}, number=None)
@@ -161,6 +166,6 @@ async def fork_run(
     run_id: UUID,
     checkpoint_id: Annotated[Name | None, Form()] = None,
 ) -> Response:
-    await owned_run(given, visitor, run_id)
+    blindness.check_fork(await owned_run(given, visitor, run_id))
     made: Run = await given.runs.fork(run_id, checkpoint_id)
     return to(request, f"/runs/{made.run_id}")

@@ -12,8 +12,9 @@ from actors.providers.models import ModelInfo, Payload, Price
 from actors.reviews.checkpoints import registry
 from actors.reviews.checkpoints.cost_approval import estimated_micro_usd
 from actors.reviews.checkpoints.security_scan import scanned
-from actors.reviews.teams.comparison import sides_of
+from actors.reviews.teams.comparison import drawn
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig, HITLConfig, RunInput
+from actors.runs.step import StepContext, entered
 from tests.actors.reviews.teams import Team, asking
 from tests.stubs import openai as openai_chat
 from tests.stubs.openai_platform import OpenAIPlatformStub, response
@@ -177,11 +178,26 @@ async def test_who_picks_an_answer_cannot_tell_whose_it_is_and_the_record_can(
     assert (len(openai.paid), len(replicate.made)) == (1, 1)
 
 
-def test_the_order_of_answers_is_the_runs_own_and_favours_nobody() -> None:
-    runs = [uuid4() for _ in range(400)]
-    assert all(sides_of(run, 2) == sides_of(run, 2) for run in runs)
-    first = sum(sides_of(run, 2)["A"] == 0 for run in runs)
-    assert 140 <= first <= 260
+async def test_the_order_of_answers_follows_from_nothing_that_is_known_and_favours_nobody() -> None:
+    with entered(StepContext(run_id=uuid4())):
+        sides = [await drawn(2) for _ in range(400)]
+    assert 140 <= sum(each["A"] == 0 for each in sides) <= 260
+    assert sorted((await drawn(4)).values()) == [0, 1, 2, 3]
+
+
+async def test_the_order_stays_as_it_was_shown_when_the_step_is_run_again(
+    team: Team, openai: OpenAIPlatformStub, replicate: ReplicateStub
+) -> None:
+    openai.default, replicate.default = response("first"), End(output=["second"])
+    for _ in range(8):
+        run = await team.runs.start_comparison(COMPARED, CANDIDATES, ComparisonConfig(), owner="0xa")
+        review = await team.asked(run)
+        [choices] = [part["content"] for part in review.shown if part["kind"] == "choices"]
+        second = next(each["key"] for each in choices if each["content"] == "second")
+        await team.decide(review, "edit", payload={"choice": second})
+        ended = await team.ended(run)
+        assert ended.output is not None
+        assert (ended.output["response"]["text"], ended.output["picked"]["candidate"]) == ("second", 2)
 
 
 async def test_a_model_that_gave_no_answer_cannot_be_picked(
@@ -190,7 +206,8 @@ async def test_a_model_that_gave_no_answer_cannot_be_picked(
     openai.default = openai_chat.error(400, "no")
     run = await team.runs.start_comparison(COMPARED, CANDIDATES, ComparisonConfig(), owner="0xa")
     review = await team.asked(run)
-    side = next(side for side, number in sides_of(run.run_id, 2).items() if number == 1)
+    [choices] = [part["content"] for part in review.shown if part["kind"] == "choices"]
+    [side] = [each["key"] for each in choices]
     assert review.edit_schema is not None
     assert review.edit_schema["properties"]["choice"]["enum"] == [side]
 

@@ -1,0 +1,69 @@
+"""What is not told of a comparison before it is picked: whatever would let who picks tell whose answer is whose.
+
+From its start to its end that is the candidates, their payloads and responses, and what their calls cost and took.
+Afterwards all of it is told. Whoever shows a run or its events shows them through here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from actors.errors import RunConflictError
+from actors.runs.events import FollowedEvent
+from storage.run_events import RunEvent
+from storage.runs import ENDED, Run
+
+COMPARISON = "team_comparison"
+REASON = (
+    "its answers are compared blindly: candidates, what they were sent and what they cost are told once it has ended"
+)
+# Steps and artifacts that are one candidate's begin so, with its number.
+CALL, CANDIDATE = "call ", "candidate "
+
+
+class Standing(Protocol):
+    """Of a run, what says whether something of it is withheld."""
+
+    kind: Any
+    status: Any
+
+
+def withheld(run: Standing) -> str | None:
+    """Why something of this run is not told, as a sentence; none where everything is."""
+    return REASON if run.kind == COMPARISON and run.status not in ENDED else None
+
+
+def input_of(run: Run) -> dict[str, Any]:
+    """The run's input, as it may be told."""
+    return run.input if withheld(run) is None else {name: run.input[name] for name in run.input if name != "candidates"}
+
+
+def usage_of(run: Run) -> dict[str, Any]:
+    """The run's usage, as it may be told: in total, and by model where that tells nothing."""
+    return run.usage if withheld(run) is None else {name: run.usage[name] for name in run.usage if name != "models"}
+
+
+def is_told(run: Standing, event: RunEvent | FollowedEvent) -> bool:
+    """Whether the event may be told as it is."""
+    return withheld(run) is None or not (event.type == "llm.used" or (event.step or "").startswith(CALL))
+
+
+def event_of(run: Standing, event: RunEvent | FollowedEvent) -> RunEvent | FollowedEvent:
+    """The event as it may be told: of a call that it is one, for events are numbered without a gap."""
+    if is_told(run, event):
+        return event
+    return FollowedEvent(event.seq, event.type, CALL.strip(), event.at, {"withheld": REASON})
+
+
+def artifact_of(run: Standing, name: str, body: Any) -> Any:
+    """What of an artifact may be told."""
+    return body if withheld(run) is None or not name.startswith(CANDIDATE) else {"withheld": REASON}
+
+
+def check_fork(run: Run) -> None:
+    """Raises `RunConflictError` where a fork's end would tell what this run still withholds."""
+    if withheld(run) is not None:
+        raise RunConflictError(
+            f"run {run.run_id} is a blind comparison and still open: it can be forked once it has ended",
+            subject=str(run.run_id), state=run.status,
+        )  # fmt: skip
