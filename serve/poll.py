@@ -25,6 +25,7 @@ from serve.poll_database import PollDatabase, Version
 from serve.schemas.campaigns import answer
 from serve.wire import encode
 from storage.errors import DatabaseUnavailableError, NotFoundError
+from storage.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +87,7 @@ class CampaignPoll:
 
     async def close(self) -> None:
         if self._runner is not None:
-            self._runner.cancel()
-            await asyncio.gather(self._runner, return_exceptions=True)
+            await end([self._runner])
         await self._database.disconnect()
 
     async def _run(self) -> None:

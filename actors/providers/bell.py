@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from actors.providers.models import Job
 from actors.runs.subscriptions import Subscriptions
 from storage.cache import Cache
+from storage.tasks import end
 
 _CHANNEL = "hyvve:jobs"
 _QUIET_S = 60.0
@@ -50,8 +51,7 @@ class JobBell:
 
     async def close(self) -> None:
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await end([self._listening])
         if self._subscriptions is not None:
             await self._subscriptions.close()
 

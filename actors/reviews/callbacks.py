@@ -34,6 +34,7 @@ from storage.engine import Database
 from storage.errors import HyvveError
 from storage.posting import GuardedPoster
 from storage.settings import CallbackSettings
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -101,9 +102,7 @@ class CallbackSender:
                     del sending[task]
                     counts[task.result()] += 1
         finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.gather(*sending, return_exceptions=True)
+            await end(sending)
 
     async def _taken(self, room: int, busy: Counter[str], tried: Sequence[UUID]) -> list[Due]:
         if room <= 0:

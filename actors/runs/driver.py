@@ -38,6 +38,7 @@ from storage.engine import Database
 from storage.errors import DatabaseUnavailableError, HyvveError, NotFoundError
 from storage.run_shards import FENCED
 from storage.runs import ENDED, Run
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -119,9 +120,7 @@ class Driver:
         tasks = list(self._tasks.values())
         if tasks:
             await asyncio.wait(tasks, timeout=self._settings.cancel_grace_s + 1)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
     def _left(self, run_id: UUID) -> None:
         self._tasks.pop(run_id, None)

@@ -24,6 +24,7 @@ from storage import run_events, runs
 from storage.clock import now
 from storage.engine import Database
 from storage.runs import ENDED
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +108,7 @@ class EventPublisher:
             await pipeline.execute()
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 

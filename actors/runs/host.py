@@ -31,6 +31,7 @@ from storage import run_shards
 from storage.engine import Database, driver_url
 from storage.errors import DatabaseUnavailableError
 from storage.runs import CHANNEL
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ class RunHost:
             self._driver.attend(run_id)
 
     async def close(self) -> None:
-        self._serving.cancel()
-        await asyncio.gather(self._serving, return_exceptions=True)
+        await end([self._serving])
         await self._publisher.close()
         if self._kinds is not None:
             await self._kinds.close()
@@ -129,9 +129,7 @@ class RunHost:
             finally:
                 self._driver = None
                 self.driving.clear()
-                for loop in loops:
-                    loop.cancel()
-                await asyncio.gather(*loops, return_exceptions=True)
+                await end(loops)
                 await driver.close()
 
     def _note_grown(self, thread_id: str) -> None:

@@ -18,6 +18,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from storage.tasks import end
+
 log = logging.getLogger(__name__)
 
 # Keeps the connection subscribed while nobody listens to anything.
@@ -93,8 +95,7 @@ class Subscriptions:
 
     async def close(self) -> None:
         if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+            await end([self._listening])
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
 

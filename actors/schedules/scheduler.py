@@ -30,6 +30,7 @@ from storage.errors import HyvveError
 from storage.firings import Claim
 from storage.schedules import Schedule
 from storage.settings import StorageSettings
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,7 @@ class Scheduler:
 
     async def close(self) -> None:
         """Stop at once; what was being run is run again, by whoever comes when its lease is over."""
-        tasks = [self._looking, *self._running.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([self._looking, *self._running.values()])
         await self._database.close()
 
     async def _look(self) -> None:
@@ -153,9 +151,7 @@ class Scheduler:
             await asyncio.wait({work})  # and not `await work`: its being cancelled and ours are two things
             await self._end(claim, work)
         finally:
-            renewing.cancel()
-            work.cancel()
-            await asyncio.gather(renewing, work, return_exceptions=True)
+            await end([renewing, work])
 
     async def _end(self, claim: Claim, work: asyncio.Task[dict[str, Any]]) -> None:
         try:

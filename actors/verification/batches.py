@@ -25,6 +25,7 @@ from actors.verification.chunks import Chunk, ChunkRunner, Fanout, Job, naming_d
 from actors.verification.pipeline import brief_of
 from storage import activities, campaigns, verifications
 from storage.engine import Database
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +119,7 @@ async def _until_told(
     else:
         return "completed"
     finally:
-        for task in (running, watching):
-            task.cancel()
-        await asyncio.gather(running, watching, return_exceptions=True)
+        await end([running, watching])
 
 
 async def _watch(database: Database, job: Job) -> Literal["cancelled", "cut off"]:

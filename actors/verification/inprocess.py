@@ -12,6 +12,7 @@ from actors.verification.batches import drive
 from actors.verification.chunks import Job
 from actors.verification.rows import Prepared
 from actors.verification.workplace import Setup, Workplace
+from storage.tasks import end
 from storage.verifications import ResultRow
 
 
@@ -84,7 +85,5 @@ class InProcessVerification:
 
     async def close(self) -> None:
         """Stops what is being driven; it goes on where it was when somebody drives it again."""
-        for task in self._batches.values():
-            task.cancel()
-        await asyncio.gather(*self._batches.values(), return_exceptions=True)
+        await end(self._batches.values())
         await self.workplace.close()
