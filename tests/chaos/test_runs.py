@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import tempfile
 import time
@@ -38,14 +37,7 @@ from tests.cluster.running import free_port
 from tests.conftest import RayCluster
 from tests.serve.event_stream import stream
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(
-        "CHAOS_RUNS" not in os.environ,
-        reason="not by default until it was seen to hold often enough on a busy machine (the fault that it showed is mended: "
-        "see tests/actors/runs/test_pipeline.py); `CHAOS_RUNS=1 pytest tests/chaos/test_runs.py` runs it",
-    ),
-]
+pytestmark = pytest.mark.cluster
 
 RUNS = 200
 OWNER = {"X-Wallet-Address": "0xchaos"}
