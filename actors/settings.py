@@ -254,6 +254,8 @@ class ReviewSettings(BaseModel):
     form_llm: str | None = None
     # Who is in the groups that reviews are given or escalated to; a group that is not here is anybody.
     groups: dict[str, tuple[str, ...]] = {}
+    # An API key is a front end's, whose people are told apart by name; else where several must agree it is one voice.
+    keys_speak_for_many: bool = True
 
     @field_validator("groups")
     @classmethod

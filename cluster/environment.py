@@ -112,6 +112,7 @@ VARIABLES = (
     Variable("HYVVE_REVIEW_VERDICTS", "actors.verification.review_verdicts", "a person is asked about each verdict REVIEW (true)"),
     Variable("HYVVE_FORMS_LLM", "actors.reviews.form_llm", "agents' model that fills in forms of AI providers beside the rules (default: rules alone)"),
     Variable("HYVVE_REVIEW_GROUPS", "actors.reviews.groups", 'who is in the groups that reviews are given or escalated to, as JSON: `{"leads": ["ann", "bob"]}`; they alone see and decide what is with their group (default: a group is anybody)', "json"),
+    Variable("HYVVE_REVIEW_KEYS_SPEAK_FOR_MANY", "actors.reviews.keys_speak_for_many", "an API key may decide under several names where several people must agree; false: it is one voice (true)"),
     Variable("HYVVE_CALLBACK_SECRET", "storage.callbacks.secret", "what callbacks are signed with that bring no secret of their own, `whsec_…`", secret=True),
     Variable("HYVVE_CALLBACK_GIVE_UP_S", "storage.callbacks.give_up_s", "seconds after which a callback that nobody takes is given up (86400)"),
     Variable("HYVVE_REVIEW_MARGIN", "actors.verification.review_margin", "points around the required score left to a person (5)"),

@@ -77,6 +77,7 @@ def build_app(
     )
 
     run_service = Runs(database, redis_url=storage_settings.redis_url, settings=run_settings, forks=FORKS)
+    reviewing = review_settings or ReviewSettings()
     llms = LLMCatalogue((agents_settings or AgentsSettings()).llms)
     definitions = Workflows(database, redis_url=storage_settings.redis_url, known=known_among(llms, TOOLS))
     workflow_runs = WorkflowRuns(run_service, storage_settings.database_url)
@@ -112,7 +113,7 @@ def build_app(
         poll=poll,
         verification=verification,
         runs=run_service,
-        reviews=Reviews(database, Groups((review_settings or ReviewSettings()).groups)),
+        reviews=Reviews(database, Groups(reviewing.groups), keys_speak_for_many=reviewing.keys_speak_for_many),
         teams=team_runs,
         cache=cache,
         llms=llms,

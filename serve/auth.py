@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Query, Request
 
+from actors.reviews.voices import Voice
 from serve.errors import ForbiddenError, UnauthorizedError
 from serve.schemas.fields import Name
 from serve.settings import ServeSettings
@@ -33,6 +34,11 @@ class Principal:
     def name(self) -> str:
         """Who an activity or an idempotency key belongs to."""
         return self.wallet or self.key_id or self.kind
+
+    @property
+    def voice(self) -> Voice:
+        """As what is done to a review puts it on record."""
+        return Voice(self.kind, self.key_id, self.wallet)
 
 
 _ANONYMOUS = Principal()

@@ -307,13 +307,15 @@ async def decisions(session: AsyncSession, review_id: UUID) -> Sequence[ReviewDe
 
 
 async def actions(
-    session: AsyncSession, review_id: UUID, *, after: int = 0, limit: int = 1000
+    session: AsyncSession, review_id: UUID, *, after: int = 0, limit: int = 1000, kind: str | None = None
 ) -> Sequence[ReviewAction]:
-    """What was done to the review, in order."""
+    """What was done to the review, in order; of a `kind`, that alone."""
     query = (
         select(ReviewAction).where(ReviewAction.review_id == review_id, ReviewAction.seq > after)
         .order_by(ReviewAction.seq).limit(limit)
     )  # fmt: skip
+    if kind is not None:
+        query = query.where(ReviewAction.kind == kind)
     return (await session.execute(query)).scalars().all()
 
 

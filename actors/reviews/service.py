@@ -18,8 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import ReviewConflictError, ReviewEditError
 from actors.reviews import settling
+from actors.reviews.agreement import Agreement
 from actors.reviews.decisions import Approve, Edit, Reject, Respond, closed_to
 from actors.reviews.groups import ANYBODY, Groups
+from actors.reviews.voices import Voice, has_decided, spoken
 from storage import reviews, runs, schedules
 from storage.engine import Database
 from storage.reviews import Review, ReviewAction, ReviewDecision, Sight
@@ -46,9 +48,10 @@ class Whole:
 class Reviews:
     """Of one database. Belongs to the event loop that it is used in."""
 
-    def __init__(self, database: Database, groups: Groups = ANYBODY) -> None:
+    def __init__(self, database: Database, groups: Groups = ANYBODY, *, keys_speak_for_many: bool = True) -> None:
         self._database = database
         self._groups = groups
+        self._keys_speak_for_many = keys_speak_for_many
 
     def sees(self, sight: Sight, review: Review) -> bool:
         """Whether it is one of the reviews that are looked at so."""
@@ -88,7 +91,7 @@ class Reviews:
         async with self._database.read() as session:
             return await reviews.actions(session, review_id)
 
-    async def claim(self, review_id: UUID, *, by: str, lease_s: float = LEASE_S) -> Review:
+    async def claim(self, review_id: UUID, *, by: str, lease_s: float = LEASE_S, voice: Voice | None = None) -> Review:
         """The review is `by`'s alone to decide, for `lease_s` seconds from now. Its holder's claim renews the lease.
 
         Raises `NotFoundError`, and `ReviewConflictError` where it is held, settled, for others or decided by them.
@@ -102,7 +105,7 @@ class Reviews:
                 raise ReviewConflictError(
                     message, subject=str(review_id), state=review.state, conflict=conflict, holder=review.holder
                 )
-            _hold(session, review, by, moment, lease_s)
+            _hold(session, review, by, moment, lease_s, voice)
         return review
 
     async def claim_next(
@@ -114,6 +117,7 @@ class Reviews:
         checkpoint: str | None = None,
         group: str | None = None,
         after: int | None = None,
+        voice: Voice | None = None,
     ) -> Review | None:
         """Claim the earliest review in sight that nobody holds and `by` may decide; `None` where there is none.
 
@@ -125,10 +129,10 @@ class Reviews:
                 closed=self._groups.closed_to(by),
             )  # fmt: skip
             if review is not None:
-                _hold(session, review, by, await schedules.clock(session), lease_s)
+                _hold(session, review, by, await schedules.clock(session), lease_s, voice)
         return review
 
-    async def release(self, review_id: UUID, *, by: str) -> Review:
+    async def release(self, review_id: UUID, *, by: str, voice: Voice | None = None) -> Review:
         """The review is nobody's again; of one that nobody holds, nothing is changed.
 
         Raises `NotFoundError`, and `ReviewConflictError` where another holds it.
@@ -143,10 +147,17 @@ class Reviews:
                         subject=str(review_id), state=review.state, conflict="held", holder=review.holder,
                     )  # fmt: skip
                 review.holder = review.lease_until = None
-                reviews.act(session, review, "released", by, at=await schedules.clock(session))
+                reviews.act(session, review, "released", by, at=await schedules.clock(session), **spoken(voice))
         return review
 
-    async def decide(self, review_id: UUID, decision: Approve | Edit | Reject | Respond, *, by: str) -> Review:
+    async def decide(
+        self,
+        review_id: UUID,
+        decision: Approve | Edit | Reject | Respond,
+        *,
+        by: str,
+        voice: Voice | None = None,
+    ) -> Review:
         """Take `by`'s decision; where it settles the review, the run goes on. All of that or nothing is committed.
 
         Raises `NotFoundError`, `ReviewConflictError` for a late, foreign or repeated one, and `ReviewEditError`; a
@@ -158,10 +169,11 @@ class Reviews:
             review = await reviews.locked(session, review_id)
             moment = await schedules.clock(session)
             try:
-                await settling.take(session, run, review, decision, by=by, at=moment, groups=self._groups)
+                await self._require_voice(session, review, voice)
+                await settling.take(session, run, review, decision, by=by, at=moment, groups=self._groups, voice=voice)
             except (ReviewConflictError, ReviewEditError) as error:
                 refused = error
-                _refuse(session, review, error, answer=decision.answer, by=by, at=moment)
+                _refuse(session, review, error, answer=decision.answer, by=by, at=moment, voice=voice)
         if refused is not None:
             raise refused
         return review
@@ -180,6 +192,15 @@ class Reviews:
         delivered = [await self._done(review_id, settling.deliver_again) for review_id in settled]
         return {"leases": leases, "deadlines": sum(advanced), "deliveries": sum(delivered)}
 
+    async def _require_voice(self, session: AsyncSession, review: Review, voice: Voice | None) -> None:
+        if self._keys_speak_for_many or Agreement.model_validate(review.agreement).needed == 1:
+            return
+        if has_decided(voice, await reviews.actions(session, review.review_id, kind="decided")):
+            raise ReviewConflictError(
+                f"this API key has decided on review {review.review_id} already, and is one voice here",
+                subject=str(review.review_id), state=review.state, conflict="repeated",
+            )  # fmt: skip
+
     def _seen(self, sight: Sight) -> Sight:
         return replace(sight, groups=self._groups.of(sight.reviewer))
 
@@ -197,13 +218,15 @@ class Reviews:
             return False
 
 
-def _hold(session: AsyncSession, review: Review, by: str, moment: datetime, lease_s: float) -> None:
+def _hold(  # noqa: PLR0917 - what a claim is
+    session: AsyncSession, review: Review, by: str, moment: datetime, lease_s: float, voice: Voice | None
+) -> None:
     if review.holder is not None and review.holder != by:  # its lease is over
         reviews.act(session, review, "lease_lost", review.holder, at=moment, to=by)
     until = moment + timedelta(seconds=min(max(1.0, lease_s), LONGEST_LEASE_S))
     kind = "claimed" if review.holder != by else "renewed"
     review.holder, review.lease_until = by, until
-    reviews.act(session, review, kind, by, at=moment, lease_until=until.isoformat())
+    reviews.act(session, review, kind, by, at=moment, lease_until=until.isoformat(), **spoken(voice))
 
 
 def _refuse(
@@ -214,10 +237,19 @@ def _refuse(
     answer: str,
     by: str,
     at: datetime,
+    voice: Voice | None,
 ) -> None:
     review.refused += 1
     if review.refused <= _REFUSALS_KEPT:
         conflict = error.details.get("conflict", "edit")
         reviews.act(
-            session, review, "refused", by, at=at, answer=answer, conflict=conflict, message=error.message[:1000]
+            session,
+            review,
+            "refused",
+            by,
+            at=at,
+            answer=answer,
+            conflict=conflict,
+            message=error.message[:1000],
+            **spoken(voice),
         )

@@ -16,6 +16,7 @@ from actors.reviews.deadlines import Action, Clock, Deadline
 from actors.reviews.decisions import Answer, Approve, Edit, Reject, Respond, ReviewState
 from actors.reviews.groups import Groups
 from actors.reviews.question import Outcome
+from actors.reviews.voices import Voice, spoken
 from actors.runs.service import answer
 from storage import reviews
 from storage.reviews import Review, ReviewDecision
@@ -48,6 +49,7 @@ async def take(
     by: str,
     at: datetime,
     groups: Groups,
+    voice: Voice | None = None,
 ) -> None:
     """Take the decision; settle the review where that is what it comes to.
 
@@ -69,7 +71,7 @@ async def take(
         )
     )  # fmt: skip
     review.holder = review.lease_until = None
-    reviews.act(session, review, "decided", by, at=at, answer=made.answer, outcome=made.outcome)
+    reviews.act(session, review, "decided", by, at=at, answer=made.answer, outcome=made.outcome, **spoken(voice))
     if now_standing.state is State.SETTLED:
         await _settle(session, run, review, _outcome(review, now_standing, votes, at))
     elif now_standing.state is State.DISPUTED and not review.disputed:

@@ -78,7 +78,7 @@ async def claim_next_review(
     by = decider(caller, asked.reviewer or reviewer)
     review = await given.reviews.claim_next(
         sight(caller, by), by=by, lease_s=asked.lease_s or LEASE_S, checkpoint=asked.checkpoint, group=asked.group,
-        after=asked.after,
+        after=asked.after, voice=caller.voice,
     )  # fmt: skip
     if review is None:
         return Response(status_code=204)
@@ -107,7 +107,8 @@ async def claim_review(
     asked = body or schemas.ClaimIn()
     by = decider(caller, asked.reviewer or reviewer)
     await seen(given, caller, by, review_id)
-    await or_state(given, review_id, given.reviews.claim(review_id, by=by, lease_s=asked.lease_s or LEASE_S))
+    lease_s = asked.lease_s or LEASE_S
+    await or_state(given, review_id, given.reviews.claim(review_id, by=by, lease_s=lease_s, voice=caller.voice))
     return wire.answer(await _whole(given, review_id, by))
 
 
@@ -123,7 +124,7 @@ async def release_review(
     """Give the review back to the queue."""
     by = decider(caller, (body.reviewer if body is not None else None) or reviewer)
     await seen(given, caller, by, review_id)
-    await or_state(given, review_id, given.reviews.release(review_id, by=by))
+    await or_state(given, review_id, given.reviews.release(review_id, by=by, voice=caller.voice))
     return wire.answer(await _whole(given, review_id, by))
 
 
@@ -146,7 +147,7 @@ async def decide_review(
     decision = schemas.decision_of(body)
 
     async def work() -> idempotency.Answer:
-        await or_state(given, review_id, given.reviews.decide(review_id, decision, by=by))
+        await or_state(given, review_id, given.reviews.decide(review_id, decision, by=by, voice=caller.voice))
         return 200, await _whole(given, review_id, by)
 
     sent = orjson.dumps([by, body.model_dump(mode="json")])

@@ -335,7 +335,8 @@ async def _decide(  # noqa: PLR0917 - what a route is given
         raise _conflict(run, f"review {body.review_id} is of another run than {run_id}", conflict="foreign")
 
     async def work() -> idempotency.Answer:
-        await or_state(given, body.review_id, given.reviews.decide(body.review_id, decision, by=by))
+        deciding = given.reviews.decide(body.review_id, decision, by=by, voice=caller.voice)
+        await or_state(given, body.review_id, deciding)
         return 200, await _whole(given, await given.teams.get(run_id))
 
     sent = orjson.dumps([by, body.model_dump(mode="json")])

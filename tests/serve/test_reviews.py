@@ -166,6 +166,19 @@ async def keyed(
         yield app
 
 
+@pytest.fixture
+async def one_voice(
+    database: Database, storage_settings: StorageSettings, verification: LengthVerification
+) -> AsyncIterator[FastAPI]:
+    app = build_app(
+        database=database, storage_settings=storage_settings, verification_settings=VerificationSettings(),
+        serve_settings=ServeSettings.model_validate({"api_keys": ["secret", "other"]}), verification=verification,
+        review_settings=ReviewSettings(keys_speak_for_many=False),
+    )  # fmt: skip
+    async with app.router.lifespan_context(app):
+        yield app
+
+
 async def test_an_api_key_sees_all_reviews(keyed: FastAPI, people: People) -> None:
     await people.asked(owner="0xowner")
     transport = httpx.ASGITransport(keyed, raise_app_exceptions=False)
@@ -224,6 +237,38 @@ async def test_what_is_with_a_group_is_seen_and_decided_by_its_members_alone(
         decided = await client.post(f"{url}/decide", json=body, headers=headers)
         assert (decided.status_code, decided.json()["state"]) == (200, "approved")
     assert (await people.engine.ended(run.run_id)).status == "completed"
+
+
+async def test_who_spoke_is_on_record_and_a_key_may_be_held_to_one_voice(
+    keyed: FastAPI, one_voice: FastAPI, people: People
+) -> None:
+    question = {"agreement": {"needed": 2, "asked": 2}}
+    for app, status in ((keyed, 200), (one_voice, 409)):
+        _, review = await people.asked(owner="0xowner", question=question)
+        url = f"/teams/reviews/{review.review_id}"
+        body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
+            first = {"X-API-Key": "secret", **OWNER}
+            for asking in ("claim", "release", "claim"):
+                assert (await client.post(f"{url}/{asking}", headers={**first, **ANN})).status_code == 200
+            assert (await client.post(f"{url}/decide", json=body, headers={**first, **ANN})).status_code == 200
+            again = await client.post(f"{url}/decide", json=body, headers={"X-API-Key": "secret", "X-Reviewer": "bob"})
+            assert again.status_code == status
+            if status == 409:
+                assert again.json()["conflict"] == "repeated"
+                other = {"X-API-Key": "other", "X-Reviewer": "bob"}
+                assert (await client.post(f"{url}/decide", json=body, headers=other)).json()["state"] == "approved"
+            done = (await client.get(url, headers={"X-API-Key": "secret"})).json()
+        spoke = [(each["kind"], each["who"], each["details"]["principal"]) for each in done["actions"]
+                 if "principal" in each["details"]]  # fmt: skip
+        ann = {"kind": "api_key", "key_id": "key-0", "wallet": "0xowner"}
+        bob = {"kind": "api_key", "key_id": "key-0", "wallet": None}
+        kinds = ("claimed", "released", "claimed", "decided")
+        last = [("decided", "bob", bob)]
+        if status == 409:
+            last = [("refused", "bob", bob), ("decided", "bob", {**bob, "key_id": "key-1"})]
+        assert spoke == [*((kind, "ann", ann) for kind in kinds), *last]
 
 
 async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, people: People) -> None:

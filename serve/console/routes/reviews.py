@@ -74,7 +74,9 @@ async def claim_next(
     request: Request, given: Given, visitor: Visiting, checkpoint: Annotated[str | None, Form(max_length=200)] = None
 ) -> Response:
     """The next that nobody holds, claimed; back to the queue where there is none."""
-    found = await given.reviews.claim_next(sight(visitor), by=visitor.name, checkpoint=checkpoint or None)
+    found = await given.reviews.claim_next(
+        sight(visitor), by=visitor.name, checkpoint=checkpoint or None, voice=visitor.principal.voice
+    )
     where = "/reviews" if found is None else f"/reviews/{found.review_id}"
     return to(request, where, checkpoint=checkpoint)
 
@@ -121,7 +123,7 @@ async def claim(
 ) -> Response:
     review = await _seen(given, visitor, review_id)
     try:
-        await given.reviews.claim(review_id, by=visitor.name)
+        await given.reviews.claim(review_id, by=visitor.name, voice=visitor.principal.voice)
     except ReviewConflictError as error:
         return await _page(request, given, visitor, review, fault=error.message, status=409)
     return to(request, f"/reviews/{review_id}", checkpoint=checkpoint)
@@ -133,7 +135,7 @@ async def release(
 ) -> Response:
     review = await _seen(given, visitor, review_id)
     try:
-        await given.reviews.release(review_id, by=visitor.name)
+        await given.reviews.release(review_id, by=visitor.name, voice=visitor.principal.voice)
     except ReviewConflictError as error:
         return await _page(request, given, visitor, review, fault=error.message, status=409)
     return to(request, "/reviews", checkpoint=checkpoint)
@@ -173,7 +175,7 @@ async def decide(
         fault = f"{first['loc'][-1]}: {first['msg']}"
         return await _page(request, given, visitor, review, fault=fault, sent=sent, status=422)
     try:
-        decided = await given.reviews.decide(review_id, decision, by=visitor.name)
+        decided = await given.reviews.decide(review_id, decision, by=visitor.name, voice=visitor.principal.voice)
     except ReviewEditError as error:
         places = {each["path"]: each["message"] for each in error.details["errors"]}
         again = refilled(form, sent, places)
@@ -182,7 +184,9 @@ async def decide(
         review = await given.reviews.get(review_id)
         return await _page(request, given, visitor, review, sent=sent, fault=error.message, status=409)
     done = decided.state if decided.state != "open" else None
-    following = await given.reviews.claim_next(sight(visitor), by=visitor.name, checkpoint=checkpoint or None)
+    following = await given.reviews.claim_next(
+        sight(visitor), by=visitor.name, checkpoint=checkpoint or None, voice=visitor.principal.voice
+    )
     where = "/reviews" if following is None else f"/reviews/{following.review_id}"
     return to(request, where, checkpoint=checkpoint, done=done)
 
