@@ -53,7 +53,7 @@ async def database(setup: Setup) -> AsyncIterator[Database]:
     await database.close()
 
 
-async def wait_until_finished(database: Database, batch_id: UUID, timeout_s: float = 60.0) -> str:
+async def wait_until_finished(database: Database, batch_id: UUID, timeout_s: float = 240.0) -> str:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         async with database.read() as session:
@@ -64,7 +64,7 @@ async def wait_until_finished(database: Database, batch_id: UUID, timeout_s: flo
     raise AssertionError(f"the batch is still {state} after {timeout_s} s")
 
 
-async def wait_for_rows(database: Database, batch_id: UUID, count: int, timeout_s: float = 30.0) -> None:
+async def wait_for_rows(database: Database, batch_id: UUID, count: int, timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         async with database.read() as session:
