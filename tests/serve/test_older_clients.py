@@ -107,7 +107,9 @@ async def test_an_image_that_no_model_can_see_is_for_a_person(client: httpx.Asyn
     assert (newer.status_code, newer.json()["decision"], newer.json()["score"]) == (200, "REVIEW", None)
 
 
-@pytest.mark.parametrize(("words", "status"), [(b"refuse this one", 503), (b"a forbidden one", 502)])
+@pytest.mark.parametrize(
+    ("words", "status"), [(b"refuse this one", 503), (b"mark 101", 503), (b"a forbidden one", 502)]
+)
 async def test_a_provider_that_fails_is_no_number(client: httpx.AsyncClient, words: bytes, status: int) -> None:
     await create(client)
     response = await ask(client, words)
