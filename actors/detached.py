@@ -5,6 +5,7 @@ otherwise. None is the record of anything.
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Any, Protocol
 
 import ray
@@ -17,6 +18,10 @@ NAMESPACE = "hyvve"
 
 # Its process imports for seconds, on a busy machine for many: only one that never answers is given up.
 _ANSWER_S = 120.0
+# One that is being ended keeps its name until the cluster has put it down, which takes a busy one seconds.
+_ENDING_S, _PAUSE_S = 30.0, 0.2
+# Others that start it at the same time with settings of their own are two projects on one database: a fault of set-up.
+_REPLACED = 3
 
 
 class Setup(Protocol):
@@ -43,15 +48,22 @@ def ensure(actor_class: Any, setup: Setup, noun: str, *, max_concurrency: int) -
         "get_if_exists": True,
         "max_concurrency": max_concurrency,
     }
+    patience = time.monotonic() + _ENDING_S
+    replaced = 0
     try:
-        for _ in range(3):
+        while replaced < _REPLACED:
             actor = actor_class.options(**options).remote(setup)
             try:
                 if ray.get(actor.has.remote(setup), timeout=_ANSWER_S):
                     return actor
             except RayActorError:
-                continue  # it was being ended; its name is free in a moment
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(_PAUSE_S)
+                continue
             ray.kill(actor)
+            replaced += 1
+            patience = time.monotonic() + _ENDING_S
     except RayError as error:
         raise ClusterUnavailableError(f"the cluster starts no {noun} actor: {type(error).__name__}: {error}") from error
     raise ClusterUnavailableError(f"the cluster's {noun} actor of this database does not keep its settings")

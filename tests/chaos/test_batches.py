@@ -38,7 +38,7 @@ def setup(
             storage=StorageSettings(database_url=url, redis_url=redis_server, data_dir=directory),
             verification=VerificationSettings(
                 scorer=ScorerSettings(kind="openai", model=str(directory / "journal")),
-                fanout=FanoutSettings(chunk_size=8, item_timeout_s=20.0),
+                fanout=FanoutSettings(chunk_size=8, item_timeout_s=120.0),
             ),
             open_scorer=ScriptedScorer,
         )
