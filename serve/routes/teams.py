@@ -8,12 +8,10 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AwareDatetime
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from actors.errors import ReviewConflictError, TeamRequestError
 from actors.reviews import record
-from actors.reviews.decisions import Approve, Edit, Reject, Respond
 from actors.reviews.teams import comparison, kind
 from actors.reviews.teams.state import State, state_of
 from serve import idempotency, wire
@@ -25,7 +23,6 @@ from serve.schemas import teams as schemas
 from serve.schemas.fields import Name
 from serve.schemas.problems import problems
 from storage import callbacks
-from storage.ids import new_id
 from storage.runs import ENDED, Run
 
 router = APIRouter(prefix="/teams", tags=["team runs"], dependencies=[Depends(principal)])
@@ -106,66 +103,70 @@ async def get_team_run(given: Given, *, caller: Speaker, run_id: RunId) -> Respo
     return wire.answer(await _whole(given, await _owned(given, caller, run_id)))
 
 
+class _Decided:
+    """Decides what a run waits for, in the name of the request that it is made from."""
+
+    def __init__(
+        self,
+        request: Request,
+        given: Given,
+        *,
+        caller: Speaker,
+        reviewer: Reviewer = None,
+        idempotency_key: IdempotencyKey = None,
+    ) -> None:
+        self._request = request
+        self._given = given
+        self._caller = caller
+        self._reviewer = reviewer
+        self._key = idempotency_key
+
+    async def __call__(
+        self, run_id: UUID, body: schemas.ApproveIn | schemas.EditIn | schemas.RejectIn | schemas.RespondIn
+    ) -> Response:
+        given = self._given
+        by = decider(self._caller, body.reviewer or self._reviewer)
+        review = await seen(given, self._caller, by, body.review_id)
+        if review.run_id != run_id:
+            run = await given.teams.get(run_id)
+            raise _conflict(run, f"review {body.review_id} is of another run than {run_id}", conflict="foreign")
+
+        async def work() -> idempotency.Answer:
+            deciding = given.reviews.decide(body.review_id, body.decision(), by=by, voice=self._caller.voice)
+            await or_state(given, body.review_id, deciding)
+            return 200, await _whole(given, await given.teams.get(run_id))
+
+        sent = orjson.dumps([by, body.model_dump(mode="json")])
+        return await idempotency.judge(self._request, given, self._caller, self._key, sent=sent, work=work)
+
+
+Deciding = Annotated[_Decided, Depends()]
+
+
 @router.post("/runs/{run_id}/approve", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
-async def approve_team_run(
-    request: Request,
-    given: Given,
-    *,
-    caller: Speaker,
-    run_id: RunId,
-    body: schemas.ApproveIn,
-    reviewer: Reviewer = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def approve_team_run(decide: Deciding, run_id: RunId, body: schemas.ApproveIn) -> Response:
     """Let what the run waits with go on as it is. A late, foreign or repeated decision is a 409 with the present state;
     so for all four decisions, which are those of `POST /teams/reviews/{review_id}/decide`.
     """
-    return await _decide(request, given, caller, run_id, body, body.decision(), reviewer, idempotency_key)
+    return await decide(run_id, body)
 
 
 @router.post("/runs/{run_id}/edit", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
-async def edit_team_run(
-    request: Request,
-    given: Given,
-    *,
-    caller: Speaker,
-    run_id: RunId,
-    body: schemas.EditIn,
-    reviewer: Reviewer = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def edit_team_run(decide: Deciding, run_id: RunId, body: schemas.EditIn) -> Response:
     """Let it go on as `payload` says. It is held against the model's schema before it is taken (422 with the path)."""
-    return await _decide(request, given, caller, run_id, body, body.decision(), reviewer, idempotency_key)
+    return await decide(run_id, body)
 
 
 @router.post("/runs/{run_id}/reject", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
-async def reject_team_run(
-    request: Request,
-    given: Given,
-    *,
-    caller: Speaker,
-    run_id: RunId,
-    body: schemas.RejectIn,
-    reviewer: Reviewer = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def reject_team_run(decide: Deciding, run_id: RunId, body: schemas.RejectIn) -> Response:
     """End the run for good, with the reason: what was not sent yet never is."""
-    return await _decide(request, given, caller, run_id, body, body.decision(), reviewer, idempotency_key)
+    return await decide(run_id, body)
 
 
 @router.post("/runs/{run_id}/respond", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
-async def respond_to_team_run(
-    request: Request,
-    given: Given,
-    *,
-    caller: Speaker,
-    run_id: RunId,
-    body: schemas.RespondIn,
-    reviewer: Reviewer = None,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
+async def respond_to_team_run(decide: Deciding, run_id: RunId, body: schemas.RespondIn) -> Response:
     """Send it back with a message, which goes into the form or, after the call, into another try of it."""
-    return await _decide(request, given, caller, run_id, body, body.decision(), reviewer, idempotency_key)
+    return await decide(run_id, body)
 
 
 @router.post(
@@ -262,7 +263,7 @@ async def start_batch(
         said = "one batch belongs to one wallet; these inputs name several"
         raise TeamRequestError(f"$.inputs: {said}", errors=[{"path": "$.inputs", "message": said, "code": "wallets"}])
     caller = authorize(caller, wallets[0] if wallets else None)
-    batch_id = await _reserved(request, given, caller, idempotency_key, body.model_dump_json().encode())
+    batch_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=body.model_dump_json().encode())
     await given.teams.start_batch(body.inputs, body.hitl_config, owner=caller.wallet, batch_id=batch_id)
     runs = await given.teams.batch(batch_id)
     return wire.answer(schemas.of_batch(batch_id, runs), 202, headers={"Location": f"/teams/batches/{batch_id}"})
@@ -289,7 +290,7 @@ async def start_comparison(
     like others (`GET /teams/runs/{run_id}`), and its pick an edit of its review: `{"choice": "A"}`.
     """
     caller = authorize(caller, body.run_input.user_id)
-    run_id = await _reserved(request, given, caller, idempotency_key, body.model_dump_json().encode())
+    run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=body.model_dump_json().encode())
     run = await given.teams.start_comparison(
         body.run_input, body.candidates, body.hitl_config, owner=caller.wallet, run_id=run_id
     )
@@ -300,47 +301,8 @@ async def _start(
     request: Request, given: Services, caller: Principal, body: schemas.TeamRequest, key: str | None
 ) -> Run:
     caller = authorize(caller, body.run_input.user_id)
-    run_id = await _reserved(request, given, caller, key, body.model_dump_json().encode())
+    run_id = await idempotency.reserved(request, given, caller, key, sent=body.model_dump_json().encode())
     return await given.teams.start(body.run_input, body.hitl_config, owner=caller.wallet, run_id=run_id)
-
-
-async def _reserved(request: Request, given: Services, caller: Principal, key: str | None, sent: bytes) -> UUID:
-    """The id of what is to be started: under an `Idempotency-Key` the first call's, so that a repeated one starts no
-    other.
-    """
-
-    async def work(_: AsyncSession) -> idempotency.Answer:
-        return 200, {"id": new_id()}
-
-    if key is None:
-        return new_id()
-    reserved = await idempotency.write(request, given, caller, key, sent=sent, work=work)
-    return UUID(orjson.loads(reserved.body)["id"])
-
-
-async def _decide(  # noqa: PLR0917 - what a route is given
-    request: Request,
-    given: Services,
-    caller: Principal,
-    run_id: UUID,
-    body: schemas.ApproveIn | schemas.EditIn | schemas.RejectIn | schemas.RespondIn,
-    decision: Approve | Edit | Reject | Respond,
-    reviewer: str | None,
-    key: str | None,
-) -> Response:
-    by = decider(caller, body.reviewer or reviewer)
-    review = await seen(given, caller, by, body.review_id)
-    if review.run_id != run_id:
-        run = await given.teams.get(run_id)
-        raise _conflict(run, f"review {body.review_id} is of another run than {run_id}", conflict="foreign")
-
-    async def work() -> idempotency.Answer:
-        deciding = given.reviews.decide(body.review_id, decision, by=by, voice=caller.voice)
-        await or_state(given, body.review_id, deciding)
-        return 200, await _whole(given, await given.teams.get(run_id))
-
-    sent = orjson.dumps([by, body.model_dump(mode="json")])
-    return await idempotency.judge(request, given, caller, key, sent=sent, work=work)
 
 
 async def _owned(given: Services, caller: Principal, run_id: UUID) -> Run:

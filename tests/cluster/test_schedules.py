@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -33,6 +34,13 @@ def command(database_url: str, tmp_path: Path) -> Command:
     return Command(database_url, tmp_path)
 
 
+def last_of(listed: Result) -> dict[str, Any]:
+    """The newest firing of the schedule, of those that were listed as JSON."""
+    (found,) = [each for each in json.loads(listed.output) if each["name"] == NAME]
+    last: dict[str, Any] = found["last"]
+    return last
+
+
 async def test_a_schedule_is_run_now_and_its_outcome_told(command: Command, tmp_path: Path) -> None:
     storage = StorageSettings(database_url=command.database_url, redis_url="unix:///none", data_dir=tmp_path)
     async with running(SchedulerSetup(storage=storage)):
@@ -40,8 +48,8 @@ async def test_a_schedule_is_run_now_and_its_outcome_told(command: Command, tmp_
         listed = await asyncio.to_thread(command, "list", "--json")
     assert done.exit_code == 0, done.output
     assert "completed (campaigns: 0)" in done.output
-    (found,) = [each for each in json.loads(listed.output) if each["name"] == NAME]
-    assert (found["last"]["by_hand"], found["last"]["state"]) == (True, "completed")
+    last = last_of(listed)
+    assert (last["by_hand"], last["state"]) == (True, "completed")
 
 
 def test_all_registered_work_is_listed_and_can_be_paused_and_resumed(command: Command) -> None:
@@ -60,7 +68,7 @@ def test_without_a_scheduler_a_run_is_kept_and_said_to_wait(command: Command) ->
     waiting = command("run", NAME, "--wait", "0")
     assert waiting.exit_code == 0
     assert "pending" in waiting.output
-    assert json.loads(command("list", "--json").output)[1]["last"]["state"] == "pending"
+    assert last_of(command("list", "--json"))["state"] == "pending"
 
 
 @pytest.mark.parametrize("verb", ["run", "pause", "resume"])
