@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from storage import schedules
 from storage.clock import now
@@ -138,9 +138,14 @@ async def claim(session: AsyncSession, tasks: Sequence[str], *, host: str, lease
     moment = await clock(session)
     waiting = and_(Firing.state == "pending", Firing.not_before <= moment, or_(Firing.by_hand, ~Schedule.paused))
     abandoned = and_(Firing.state == "running", Firing.lease_until < moment)
+    # Those that are being run yield nothing now, and keep no other from its turn.
+    live = aliased(Firing)
+    busy = exists().where(live.schedule == Schedule.name, live.state == "running", live.lease_until >= moment)
     query = (
         select(Schedule)
-        .where(Schedule.task.in_(tasks), exists().where(Firing.schedule == Schedule.name, or_(waiting, abandoned)))
+        .where(
+            Schedule.task.in_(tasks), ~busy, exists().where(Firing.schedule == Schedule.name, or_(waiting, abandoned))
+        )
         .order_by(Schedule.next_due)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
@@ -50,6 +49,7 @@ from actors.runs.checkpoint_tables import (
 )
 from actors.runs.checkpoint_upkeep import Upkeep
 from actors.runs.group_commit import GroupCommit, Guard, Row, Rows, Table
+from actors.runs.jsonb import without_nul
 from actors.runs.pipeline import conninfo_of
 from actors.runs.queries import Queries
 from actors.runs.threaded_saver import ThreadedSaver
@@ -57,7 +57,6 @@ from storage.errors import DatabaseUnavailableError
 
 # Both stand in the key of every table, and PostgreSQL indexes no more than 2,704 bytes of a row.
 _KEY_BYTES = 2000
-_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 class Companion(Protocol):
@@ -304,4 +303,4 @@ def _dumps(value: Any) -> bytes:
     except TypeError:
         # Integers beyond 64 bits, halves of surrogate pairs, nesting deeper than orjson goes.
         dumped = json.dumps(value, default=repr, skipkeys=True, ensure_ascii=False).encode("utf-8", "replace")
-    return _NUL.sub(rb"\1", dumped) if b"\\u0000" in dumped else dumped
+    return without_nul(dumped)

@@ -375,7 +375,7 @@ class DrivenRun:
         before = self._failed_step if self.status == "failed" else self.row.step if self.recoveries else None
         step = (running or waiting or before or "")[:200] or None
         return (
-            self.run_id, self.status, step, self.steps, shown(self.progress),
+            self.run_id, self.row.attempt, self.status, step, self.steps, shown(self.progress),
             None if self._output is None else json(self._output), None if self._error is None else shown(self._error),
             shown(self._interrupts()), json(sorted(self._consumed)) if self._consumed else None, shown(self.usage),
             self.recoveries, self._seq, self._wake_at, self._started_at, now(), self._ended_at,

@@ -87,20 +87,24 @@ async def copy(
         raise NotFoundError(f"run {run_id} has no {which}", subject=checkpoint_id or str(run_id), noun="checkpoint")
     given = {"source": thread_id, "target": target, "id": found, "run_id": str(new_run_id)}
     line = (
-        "WITH RECURSIVE line AS (SELECT checkpoint_id, parent_id FROM run_checkpoints"
+        "line AS (SELECT checkpoint_id, parent_id FROM run_checkpoints"
         " WHERE thread_id = :source AND checkpoint_ns = '' AND checkpoint_id = :id"
         " UNION ALL SELECT c.checkpoint_id, c.parent_id FROM run_checkpoints c JOIN line ON c.thread_id = :source"
         " AND c.checkpoint_ns = '' AND c.checkpoint_id = line.parent_id)"
     )
     # Ids of checkpoints grow with time, in nested graphs' namespaces too.
     of_line = "(checkpoint_ns <> '' OR checkpoint_id IN (SELECT checkpoint_id FROM line))"
-    await _insert(session, line, CHECKPOINTS, f"checkpoint_id <= :id AND {of_line}", given)
-    await _insert(session, line, WRITES, f"checkpoint_id < :id AND {of_line}", given)
-    await _insert(session, "", BLOBS, "true", given)
+    checkpoints = _insert(CHECKPOINTS, f"checkpoint_id <= :id AND {of_line}")
+    writes = _insert(WRITES, f"checkpoint_id < :id AND {of_line}")
+    blobs = _insert(BLOBS, "true")
+    # One statement, for it sees one moment: the thread may be trimmed meanwhile, and a checkpoint without its blobs
+    # would lack values.
+    query = f"WITH RECURSIVE {line}, checkpoints AS ({checkpoints}), writes AS ({writes}) {blobs}"
+    await session.execute(text(query), given)
     return str(found)
 
 
-async def _insert(session: AsyncSession, line: str, table: Table, which: str, given: Mapping[str, str | None]) -> None:
+def _insert(table: Table, which: str) -> str:
     # The copies are the new run's own: it goes on from them as from any checkpoint that it made.
     new = {
         "thread_id": ":target",
@@ -108,12 +112,9 @@ async def _insert(session: AsyncSession, line: str, table: Table, which: str, gi
         "metadata": "jsonb_set(metadata, '{run_id}', to_jsonb(CAST(:run_id AS text)))",
     }
     values = ", ".join(new.get(column, column) for column in table.columns)
-    await session.execute(
-        text(
-            f"{line} INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT {values} FROM {table.name}"  # noqa: S608  # constants only
-            f" WHERE thread_id = :source AND {which} ON CONFLICT DO NOTHING"
-        ),
-        given,
+    return (
+        f"INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT {values} FROM {table.name}"  # noqa: S608  # constants only
+        f" WHERE thread_id = :source AND {which} ON CONFLICT DO NOTHING"
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.runs.checkpointer import GroupCommitSaver
 from actors.runs.forking import moment_of
 from actors.settings import RunSettings
-from storage import run_effects, run_events
+from storage import run_effects, run_events, runs
 from storage.clock import now
 from storage.engine import Database
 
@@ -29,7 +29,7 @@ _AGED = text(
     "SELECT run_id, thread_id FROM runs r WHERE retained = :retained AND ended_at < :before AND shard = ANY(:shards)"
     " AND NOT EXISTS (SELECT FROM runs o WHERE o.thread_id = r.thread_id AND o.run_id <> r.run_id"
     "  AND (o.ended_at IS NULL OR o.ended_at >= :before))"
-    " ORDER BY ended_at LIMIT :limit"
+    " AND (CAST(:among AS uuid[]) IS NULL OR run_id = ANY(:among)) ORDER BY ended_at LIMIT :limit"
 )
 
 # What people decided is on record for good, and so is what about.
@@ -58,25 +58,27 @@ async def tidy(
     ):
         before = moment - timedelta(seconds=kept_s)
         while True:
-            async with database.read() as session:
-                aged = await _aged(session, stage, before, shards)
-            if not aged:
-                break
-            if following in ("latest", "none"):
-                threads = sorted({thread_id for _, thread_id in aged})
-                await saver.aprune(threads, strategy="keep_latest" if following == "latest" else "delete")
             async with database.begin() as session:
+                found = await _aged(session, stage, before, shards)
+                if not found:
+                    break
+                # Nobody begins or retries anything on these threads until this is done; who did so before that, stays.
+                for thread_id in sorted({thread_id for _, thread_id in found}):
+                    await runs.hold_thread(session, thread_id)
+                aged = await _aged(session, stage, before, shards, among=[run_id for run_id, _ in found])
                 run_ids = [run_id for run_id, _ in aged]
+                if following in ("latest", "none"):
+                    threads = sorted({thread_id for _, thread_id in aged})
+                    await saver.aprune(threads, strategy="keep_latest" if following == "latest" else "delete")
                 if following == "none":
                     await run_effects.forget(session, run_ids)
                 elif following == "nothing":
                     await run_events.forget(session, run_ids)
                 elif following == "row":
                     await session.execute(_REMOVE, {"run_ids": run_ids})
-                # Not where it was retried meanwhile.
                 await session.execute(
-                    text("UPDATE runs SET retained = :following WHERE run_id = ANY(:run_ids) AND ended_at < :before"),
-                    {"following": following, "run_ids": run_ids, "before": before},
+                    text("UPDATE runs SET retained = :following WHERE run_id = ANY(:run_ids)"),
+                    {"following": following, "run_ids": run_ids},
                 )
             count += len(aged)
     return count
@@ -91,7 +93,7 @@ async def trim(database: Database, saver: GroupCommitSaver, thread_id: str, sett
 
 
 async def _aged(
-    session: AsyncSession, stage: str, before: datetime, shards: Sequence[int]
+    session: AsyncSession, stage: str, before: datetime, shards: Sequence[int], *, among: Sequence[UUID] | None = None
 ) -> Sequence[tuple[UUID, str]]:
-    given = {"retained": stage, "before": before, "shards": list(shards), "limit": _BATCH}
+    given = {"retained": stage, "before": before, "shards": list(shards), "limit": _BATCH, "among": among}
     return (await session.execute(_AGED, given)).tuples().all()

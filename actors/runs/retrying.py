@@ -74,17 +74,7 @@ def classify(error: BaseException) -> ErrorClass:
             return "needs_person"
         return "retryable" if status in RETRYABLE_STATUSES or status >= 500 else "permanent"
     names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {
-        "APIConnectionError",
-        "APITimeoutError",
-        "TransportError",
-        "ClientConnectionError",
-        "WorkerCrashedError",
-    }:
-        return "retryable"
-    if names & {"RayActorError", "OperationalError", "RedisError"}:
-        return "retryable"
-    return "permanent"
+    return "retryable" if names & _BRIEFLY else "permanent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

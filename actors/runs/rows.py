@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from actors.runs.group_commit import Table
+from actors.runs.jsonb import without_nul
 
 
 class _Standings(Table):
@@ -25,15 +26,20 @@ class _Standings(Table):
 
 
 _STANDING = (
-    ("run_id", "uuid"), ("status", "text"), ("step", "text"), ("steps", "int4"), ("progress", "jsonb"),
-    ("output", "jsonb"), ("error", "jsonb"), ("interrupts", "jsonb"), ("consumed", "jsonb"), ("usage", "jsonb"),
-    ("recoveries", "int4"), ("event_seq", "int8"), ("wake_at", "timestamptz"), ("started_at", "timestamptz"),
-    ("updated_at", "timestamptz"), ("ended_at", "timestamptz"),
+    ("run_id", "uuid"), ("attempt", "int4"), ("status", "text"), ("step", "text"), ("steps", "int4"),
+    ("progress", "jsonb"), ("output", "jsonb"), ("error", "jsonb"), ("interrupts", "jsonb"), ("consumed", "jsonb"),
+    ("usage", "jsonb"), ("recoveries", "int4"), ("event_seq", "int8"), ("wake_at", "timestamptz"),
+    ("started_at", "timestamptz"), ("updated_at", "timestamptz"), ("ended_at", "timestamptz"),
 )  # fmt: skip
 
-# `consumed` is no column: the ids of the answers to take out of `resume`, or none.
+# `consumed` is no column: the ids of the answers to take out of `resume`, or none. A standing is one attempt's: where
+# its transaction is repeated over a lost answer, it ends no retry that was accepted meanwhile.
 STANDINGS = _Standings(
-    "runs", tuple(name for name, _ in _STANDING), tuple(kind for _, kind in _STANDING), ("run_id",), "update"
+    "runs",
+    tuple(name for name, _ in _STANDING),
+    tuple(kind for _, kind in _STANDING),
+    ("run_id", "attempt"),
+    "update",
 )
 EVENTS = Table(
     "run_events",
@@ -53,12 +59,12 @@ EFFECTS = Table(
 
 def json(value: Any) -> bytes:
     """The value as JSON that PostgreSQL takes: without NUL, which its jsonb has not. Raises `TypeError`."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).replace(b"\\u0000", b"")
+    return without_nul(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
 
 
 def shown(value: Any) -> bytes:
     """As `json`, with what JSON cannot say as its text."""
     try:
-        return orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).replace(b"\\u0000", b"")
+        return without_nul(orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS))
     except TypeError:  # deeper than orjson goes, or half a surrogate pair
-        return orjson.dumps(repr(value)[:10_000].encode("utf-8", "replace").decode())
+        return without_nul(orjson.dumps(repr(value)[:10_000].encode("utf-8", "replace").decode()))

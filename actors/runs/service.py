@@ -154,7 +154,7 @@ class Runs:
                     f"thread {thread_id!r} has gone on with run {last.run_id}: start a new run, or fork this one",
                     subject=str(last.run_id),
                 )
-            if run.retained in ("none", "nothing"):
+            if run.retained not in ("all", "latest"):
                 raise RunConflictError(f"the checkpoints of run {run_id} are gone by their age", subject=str(run_id))
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()

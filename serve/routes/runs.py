@@ -162,7 +162,8 @@ async def told(
         return wire.answer(
             [schemas.of_event(run, row) for row in rows], headers=wire.next_page(request, rows, size, cursor)
         )
-    if run.status in ENDED and 0 < run.event_seq <= seq:
+    if run.status in ENDED and (0 < run.event_seq <= seq or run.retained in ("nothing", "row")):
+        # Nothing is to come, which a browser is told so: an empty stream it would open again for ever.
         return Response(status_code=204)
     return streams.EventStream(
         _told(given, run, seq), heartbeat_s=given.serve.heartbeat_s, reconnect_s=given.serve.reconnect_s

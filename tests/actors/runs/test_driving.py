@@ -6,11 +6,15 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import text
 
 from actors.errors import RunConflictError, RunTooLargeError, ThreadBusyError
 from actors.runs import service
+from actors.runs.group_commit import GroupCommit
+from actors.runs.pipeline import conninfo_of
+from actors.runs.rows import STANDINGS, json, shown
 from storage.clock import now
 from storage.errors import ConflictError
 from storage.ids import new_id
@@ -166,6 +170,39 @@ async def test_retry_goes_on_from_the_failed_step(engine: Engine) -> None:
 
 async def start_one(engine: Engine) -> Run:
     return await engine.runs.start("counting", {"steps": 1}, {"trail": []})
+
+
+async def test_what_one_attempt_wrote_and_writes_again_ends_no_later_one(engine: Engine, database_url: str) -> None:
+    """A transaction whose answer was lost is repeated, and the run may have been retried between the two."""
+    host = await engine.host()
+    run = await engine.runs.start("failing", {}, {"trail": []})
+    await engine.ended(run.run_id)
+    await engine.stop(host)
+    await engine.runs.retry(run.run_id)
+    moment = now()
+    given = (
+        run.run_id, 1, "failed", None, 1, b"{}", None, json({"message": "again"}), b"[]", None, b"{}", 0, 1, None,
+        moment, moment, moment,
+    )  # fmt: skip
+    commit = GroupCommit(conninfo_of(database_url))
+    await commit.write([(STANDINGS, given)])
+    await commit.close()
+    retried = await engine.runs.get(run.run_id)
+    assert (retried.status, retried.attempt, retried.error) == ("pending", 2, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["What does \\u0000 mean?", "ends on \\u0000", "\\\\u0000 \\\\\\u0000", "a\x00b"],
+    ids=["in", "end", "slashes", "nul"],
+)
+async def test_a_text_that_spells_an_escape_is_kept_as_it_is(engine: Engine, said: str) -> None:
+    await engine.host()
+    run = await engine.runs.start("counting", {"steps": 1}, {"trail": [said.replace("\x00", "")]})
+    assert (await engine.ended(run.run_id)).output == {"trail": [said.replace("\x00", ""), "0"]}
+    kept = said.replace("\x00", "")
+    for encode in (json, shown):
+        assert orjson.loads(encode({said: [said]})) == {kept: [kept]}
 
 
 async def test_a_retryable_error_is_tried_again_and_told(engine: Engine) -> None:

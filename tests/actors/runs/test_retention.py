@@ -17,6 +17,7 @@ from actors.runs.checkpointer import GroupCommitSaver
 from actors.runs.kinds import Kind
 from actors.runs.step import current
 from actors.settings import RunSettings
+from storage import runs
 from storage.clock import now
 from storage.errors import NotFoundError
 from storage.ids import new_id
@@ -91,6 +92,25 @@ async def test_a_retried_run_and_a_thread_that_goes_on_are_kept(engine: Engine, 
         await engine.runs.retry(failed.run_id)
 
 
+async def test_a_run_that_is_retried_while_old_ones_are_tidied_keeps_what_it_has(
+    engine: Engine, database_url: str
+) -> None:
+    await engine.host()
+    run = await engine.runs.start("failing", {}, {"trail": []})
+    await engine.ended(run.run_id)
+    before = await counts(engine, run.thread_id)
+    async with GroupCommitSaver.open(database_url) as saver:
+        moment = now() + timedelta(seconds=250)
+        async with engine.database.begin() as session:  # as a retry that has not committed yet
+            await runs.hold_thread(session, run.thread_id)
+            (await runs.locked(session, run.run_id)).ended_at = None
+            tidying = asyncio.create_task(retention.tidy(engine.database, saver, range(SHARDS), SETTINGS, at=moment))
+            await asyncio.sleep(0.3)
+            assert not tidying.done()
+        assert await tidying == 0
+    assert await counts(engine, run.thread_id) == before
+
+
 async def test_the_row_goes_last_and_the_record_of_side_effects_with_the_last_checkpoint(
     engine: Engine, database_url: str
 ) -> None:
@@ -143,6 +163,11 @@ async def test_the_row_goes_last_and_the_record_of_side_effects_with_the_last_ch
         assert await left("runs") == {str(reviewed), str(waiting.run_id)}
         await after(500)
         assert (await engine.runs.get(reviewed)).retained == "row"
+        # What its steps did is on no record any more, and would be done again.
+        async with engine.database.begin() as session:
+            await session.execute(text("UPDATE runs SET status = 'failed' WHERE run_id = :id"), {"id": reviewed})
+        with pytest.raises(RunConflictError, match="gone by their age"):
+            await engine.runs.retry(reviewed)
 
 
 def rounds(spec: dict[str, Any]) -> Any:

@@ -219,6 +219,20 @@ async def test_nobody_takes_a_firing_over_while_its_scheduler_is_writing(
         assert len(await firings.claim(session, ["note"], host="b", lease_s=30, limit=9)) == 1
 
 
+async def test_schedules_that_are_at_work_keep_no_other_from_its_turn(database: Database) -> None:
+    due_s = {"a": 3600, "b": 3600, "c": 7200}
+    await known(database, *(Periodic(name=name, task=note, rule=Rule(every_s=due_s[name])) for name in due_s))
+    for name in ("a", "b"):
+        await by_hand(database, name)
+    async with database.begin() as session:
+        assert len(await firings.claim(session, ["a", "b", "c"], host="h", lease_s=30, limit=2)) == 2
+    for name in ("a", "b", "c"):
+        await by_hand(database, name)
+    async with database.begin() as session:
+        claimed = await firings.claim(session, ["a", "b", "c"], host="h", lease_s=30, limit=2)
+    assert [claim.schedule for claim in claimed] == ["c"]
+
+
 async def test_a_paused_schedule_fires_by_hand_alone_and_misses_nothing(
     database: Database, storage: StorageSettings
 ) -> None:
