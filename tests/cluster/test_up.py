@@ -12,8 +12,10 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -31,9 +33,12 @@ from cluster.demo import sample
 from cluster.directory import DataDirectory
 from storage.clock import now
 from storage.engine import Database
+from tests.actors.agents.definitions import agent, edge, node, payload
 from tests.cluster.conftest import clean_environment
 from tests.cluster.running import HYVVE, Running, eventually, free_port, left, project, ray_head
 from tests.serve.event_stream import stream
+from tests.stubs.http import Reply
+from tests.stubs.openai import OpenAIStub, completion
 
 pytestmark = pytest.mark.cluster
 
@@ -41,10 +46,46 @@ BRIEF = tomllib.loads((sample.DATA / "brief.toml").read_text())
 GOOD = [each for each in sample.samples() if each.kind == "good" and each.path.endswith((".txt", ".md"))]
 
 
+class Model:
+    """A language model whose second agent is slow until `hurry` is set. It runs in a thread of its own, for the tests
+    have no loop.
+    """
+
+    def __init__(self) -> None:
+        self.hurry = False
+        self.asked: Counter[str] = Counter()
+        self.stub = OpenAIStub(self._answer)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+
+    def _answer(self, body: dict[str, Any]) -> Reply:
+        agent = body["messages"][0]["content"]
+        self.asked[agent] += 1
+        return completion(f"said by {agent}", delay_s=600.0 if agent == "second" and not self.hurry else 0.0)
+
+    def start(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.stub.start(), self._loop).result(20)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.stub.close(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
 @pytest.fixture(scope="module")
-def hyvve() -> Iterator[Running]:
+def model() -> Iterator[Model]:
+    model = Model()
+    model.start()
+    yield model
+    model.stop()
+
+
+@pytest.fixture(scope="module")
+def hyvve(model: Model) -> Iterator[Running]:
     # Small chunks, one at a time: a batch is killed in its midst.
-    with project(HYVVE_CHUNK_SIZE="4", HYVVE_MAX_CHUNKS="1") as running:
+    with project(
+        HYVVE_CHUNK_SIZE="4", HYVVE_MAX_CHUNKS="1", OPENAI_BASE_URL=model.stub.base_url, OPENAI_API_KEY="none",
+        HYVVE_LLM_MODELS="openai:stub-model",
+    ) as running:  # fmt: skip
         yield running
 
 
@@ -231,7 +272,41 @@ def test_a_second_project_on_a_ray_cluster_that_it_joins_runs_beside_it(hyvve: R
     assert hyvve.answers()
 
 
-def test_a_batch_completes_after_everything_was_killed_in_its_midst(hyvve: Running) -> None:
+def start_run(client: httpx.Client, **second: Any) -> str:
+    """A run of two agents, one after the other."""
+    document = payload(
+        edge("one", "two"), edge("two", "END"),
+        agent_configs=[agent(name, system_message_template=name) for name in ("first", "second")],
+        nodes=[node("one", "first"), node("two", "second", **second)],
+    )  # fmt: skip
+    body = {"name": "Two agents", "wallet_address": "0xw", "definition_payload": document}
+    made = client.post("/agent-workflows/define", json=body)
+    assert made.status_code == 201, made.text
+    accepted = client.post(
+        f"/agent-workflows/run/{made.json()['workflow_id_api']}",
+        json={"task_description": "the task", "wallet_address": "0xw"}, headers={"Prefer": "respond-async"},
+    )  # fmt: skip
+    assert accepted.status_code == 202, accepted.text
+    return str(accepted.json()["run_id"])
+
+
+def run_of(client: httpx.Client, run_id: str) -> dict[str, Any]:
+    answer = client.get(f"/runs/{run_id}", headers={"X-Wallet-Address": "0xw"})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def approve(client: httpx.Client, run_id: str) -> None:
+    wallet = {"X-Wallet-Address": "0xw"}
+    (question,) = run_of(client, run_id)["interrupts"]
+    address = f"/teams/reviews/{question['value']['review_id']}"
+    review = client.get(address, headers=wallet).json()
+    body = {"answer": "approve", "review_id": review["review_id"], "saw": review["saw"], "reviewer": "ann"}
+    decided = client.post(f"{address}/decide", json=body, headers=wallet)
+    assert decided.status_code == 200, decided.text
+
+
+def test_batches_and_runs_go_on_after_everything_was_killed_in_their_midst(hyvve: Running, model: Model) -> None:
     """As by power loss: the supervisor, Ray, the API, PostgreSQL and Redis end at once, without a word."""
     words = sorted({word for each in GOOD for word in each.data.decode().split()})
     chance = random.Random(7)
@@ -239,6 +314,12 @@ def test_a_batch_completes_after_everything_was_killed_in_its_midst(hyvve: Runni
     with hyvve.client() as client:
         create_campaign(client, "0xkilled")
         ids = contribute(client, "0xkilled", hyvve.store([" ".join(chance.sample(words, 300)) for _ in range(count)]))
+        model.hurry = True
+        waiting = start_run(client, review={"on": "output", "instructions": "Is it good?"})
+        eventually(lambda: run_of(client, waiting)["status"] == "waiting")
+        model.hurry = False
+        running = start_run(client)
+        eventually(lambda: model.asked["second"] == 2)  # it is being asked for this run
         batch_id = start_batch(client, "0xkilled", count)
         eventually(lambda: client.get(f"/verification-batches/{batch_id}").json()["judged"], every_s=0.02)
         before = client.get(f"/verification-batches/{batch_id}").json()
@@ -258,9 +339,19 @@ def test_a_batch_completes_after_everything_was_killed_in_its_midst(hyvve: Runni
     assert hyvve.command("down").returncode == 0
     assert left(hyvve.data_dir) == []
 
+    model.hurry = True
     hyvve.up()
     with hyvve.client() as client:
         results = completed(client, batch_id)
+        eventually(lambda: run_of(client, running)["status"] == "completed")
+        assert run_of(client, waiting)["status"] == "waiting"
+        approve(client, waiting)
+        eventually(lambda: run_of(client, waiting)["status"] == "completed")
+        for run_id in (running, waiting):
+            said = [each["content"] for each in run_of(client, run_id)["output"]["messages"]]
+            assert said == ["the task", "said by first", "said by second"]
+    # Only the step that was being done was done again.
+    assert model.asked == {"first": 2, "second": 3}
     assert len(results) == count
     assert sorted(row["contribution_id"] for row in results) == sorted(ids)
     assert {row["decision"] for row in results} <= {"ACCEPT", "REJECT", "REVIEW"}
