@@ -23,6 +23,9 @@ from cluster.directory import DataDirectory
 from cluster.ports import free_ports
 from serve.ray_environment import SERVE_ENVIRONMENT
 
+# A shell starts background jobs with interrupts ignored, and children inherit that: they would not end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LIMIT = 1.3
 TIMEOUT_S = 300.0
 
@@ -88,7 +91,11 @@ def seconds_to_first_200(start: Callable[[Path, int], subprocess.Popen[bytes]]) 
         return time.perf_counter() - began
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         shutil.rmtree(DataDirectory.at(directory).runtime, ignore_errors=True)
         shutil.rmtree(directory, ignore_errors=True)
 
