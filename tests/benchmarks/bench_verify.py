@@ -50,6 +50,7 @@ from storage.settings import StorageSettings
 from tests.actors.verification.population import Population, distinct, open_batch, populate
 from tests.benchmarks.verdict_reviews import asking_people
 from tests.benchmarks.verify_profile import profile
+from tests.benchmarks.yardstick import core_speed
 
 WORDS = 120
 LATENCY_S = 0.2
@@ -123,7 +124,10 @@ def main(
 async def on_ray(storage: StorageSettings, misses: Misses, *, quick: bool, parts: str) -> None:
     database = Database(storage.database_url)
     load = os.getloadavg()[0]
-    print(f"{os.cpu_count()} cores, load {load:.1f} before the start, {WORDS} words a contribution", flush=True)
+    speed = f"{core_speed():.1f} million turns of a Python loop a second each"
+    print(
+        f"{os.cpu_count()} cores, {speed}, load {load:.1f} before the start, {WORDS} words a contribution", flush=True
+    )
     if "a" in parts:
         count = 640 if quick else 9600
         with stub(LATENCY_S) as base_url:
