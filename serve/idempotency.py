@@ -21,6 +21,7 @@ from serve.auth import Principal
 from serve.deps import Services
 from serve.wire import answer, encode
 from storage import idempotency
+from storage.errors import HyvveError
 from storage.ids import new_id
 
 Answer = tuple[int, Any]
@@ -43,11 +44,13 @@ async def write(
     key: str | None,
     *,
     sent: bytes,
-    work: Callable[[AsyncSession], Awaitable[Answer]],
+    work: Callable[[AsyncSession], Awaitable[Answer | HyvveError]],
 ) -> Response:
-    """Do `work` in one transaction, together with the record of its answer. An error is not recorded: try again.
+    """Do `work` in one transaction, together with the record of its answer: whenever this process ends, both are there
+    or neither. Of simultaneous calls with one key all but the first wait for it, before `work` locks anything.
 
-    `sent` is what the caller asked for; the same key with another request is a `ConflictError`.
+    An error is not recorded: try again. One that `work` raises undoes what it did; one that it answers is raised when
+    the rest is committed. `sent` is what the caller asked for; the same key with another request is a `ConflictError`.
     """
     request_hash = hashlib.sha256(sent).hexdigest()
     scope = _scope(request, principal, request_hash)
@@ -56,12 +59,15 @@ async def write(
             first = await idempotency.replay(session, scope, key, request_hash)
             if first is not None:
                 return _replayed(first)
-        status, document = await work(session)
-        body = encode(document)
-        if key is not None:
-            idempotency.remember(session, scope, key, request_hash, status=status, body=orjson.loads(body))
-            await idempotency.forget(session)
-    return Response(body, status, media_type="application/json")
+        done = await work(session)
+        if not isinstance(done, HyvveError):
+            status, document = done
+            body = encode(document)
+            if key is not None:
+                idempotency.remember(session, scope, key, request_hash, status=status, body=orjson.loads(body))
+                await idempotency.forget(session)
+            return Response(body, status, media_type="application/json")
+    raise done
 
 
 async def reserved(request: Request, given: Services, principal: Principal, key: str | None, *, sent: bytes) -> UUID:
@@ -87,9 +93,10 @@ async def judge(
     sent: bytes,
     work: Callable[[], Awaitable[Answer]],
 ) -> Response:
-    """The same for work that takes long and commits by itself: no transaction is held open meanwhile.
+    """The same for work that takes long and commits by itself, elsewhere: no transaction is held open meanwhile.
 
-    Two simultaneous calls with one key may both be judged; both answer the one that was recorded first.
+    Only for what may be done again: a call is judged anew where this process ended before the answer was recorded, and
+    of two simultaneous ones both may be. Both answer the one that was recorded first.
     """
     if key is None:
         status, document = await work()

@@ -76,6 +76,15 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def within(self, session: AsyncSession | None) -> AsyncIterator[AsyncSession]:
+        """The caller's unit of work, which is the caller's to end; where there is none, one of its own."""
+        if session is not None:
+            yield session
+            return
+        async with self.begin() as own:
+            yield own
+
+    @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A session for queries only; nothing is committed."""
         async with self._sessions() as session:

@@ -72,13 +72,15 @@ class Reviews:
         async with self._database.read() as session:
             return await reviews.get(session, review_id)
 
-    async def whole(self, review_id: UUID) -> Whole:
-        """The review with what was decided and done about it, in one look. Raises `NotFoundError`."""
-        async with self._database.read() as session:
+    async def whole(self, review_id: UUID, *, session: AsyncSession | None = None) -> Whole:
+        """The review with what was decided and done about it, in one look: in the caller's unit of work with what that
+        has done. Raises `NotFoundError`.
+        """
+        async with self._database.within(session) as unit:
             return Whole(
-                await reviews.get(session, review_id),
-                await reviews.decisions(session, review_id),
-                await reviews.actions(session, review_id),
+                await reviews.get(unit, review_id),
+                await reviews.decisions(unit, review_id),
+                await reviews.actions(unit, review_id),
             )
 
     async def decisions(self, review_id: UUID) -> Sequence[ReviewDecision]:
@@ -163,19 +165,33 @@ class Reviews:
         Raises `NotFoundError`, `ReviewConflictError` for a late, foreign or repeated one, and `ReviewEditError`; a
         refused decision is put on record.
         """
-        refused: ReviewConflictError | ReviewEditError | None = None
         async with self._database.begin() as session:
-            run = await runs.locked(session, await reviews.run_of(session, review_id))
-            review = await reviews.locked(session, review_id)
-            moment = await schedules.clock(session)
-            try:
-                await self._require_voice(session, review, voice)
-                await settling.take(session, run, review, decision, by=by, at=moment, groups=self._groups, voice=voice)
-            except (ReviewConflictError, ReviewEditError) as error:
-                refused = error
-                _refuse(session, review, error, answer=decision.answer, by=by, at=moment, voice=voice)
-        if refused is not None:
-            raise refused
+            taken = await self.take(session, review_id, decision, by=by, voice=voice)
+        if isinstance(taken, Review):
+            return taken
+        raise taken
+
+    async def take(
+        self,
+        session: AsyncSession,
+        review_id: UUID,
+        decision: Approve | Edit | Reject | Respond,
+        *,
+        by: str,
+        voice: Voice | None = None,
+    ) -> Review | ReviewConflictError | ReviewEditError:
+        """`decide` in the caller's unit of work. Answers why a decision is refused, for that it was is on record when
+        the unit of work is committed. Raises `NotFoundError`.
+        """
+        run = await runs.locked(session, await reviews.run_of(session, review_id))
+        review = await reviews.locked(session, review_id)
+        moment = await schedules.clock(session)
+        try:
+            await self._require_voice(session, review, voice)
+            await settling.take(session, run, review, decision, by=by, at=moment, groups=self._groups, voice=voice)
+        except (ReviewConflictError, ReviewEditError) as error:
+            _refuse(session, review, error, answer=decision.answer, by=by, at=moment, voice=voice)
+            return error
         return review
 
     async def tick(self) -> dict[str, int]:

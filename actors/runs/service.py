@@ -38,7 +38,10 @@ _PAUSE_S = 0.5
 
 
 class Runs:
-    """Of one database. Any process may have one; it belongs to the event loop that it is used in."""
+    """Of one database. Any process may have one; it belongs to the event loop that it is used in.
+
+    What is given the caller's `session` is done when that commits, with whatever else that writes.
+    """
 
     def __init__(
         self,
@@ -75,9 +78,8 @@ class Runs:
         On a thread that has an unfinished run it waits its turn where `queue` is set, behind at most `MAX_QUEUED`. The
         same `run_id` a second time answers the first run, so that a caller may repeat itself. `budget` takes
         `max_cost_micro_usd` and `max_tokens`. A thread is its first run's owner's; one that has none, of those who have
-        none. In the caller's `session` the run is accepted when that commits, with whatever else that writes. Raises
-        `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and `ConflictError` for
-        a `run_id` that is another run's.
+        none. Raises `ThreadBusyError`, `ThreadForbiddenError` on another owner's thread, `RunTooLargeError`, and
+        `ConflictError` for a `run_id` that is another run's.
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
@@ -88,10 +90,8 @@ class Runs:
         if deadline_s is not None:
             run.deadline_at = now() + timedelta(seconds=deadline_s)
         self._check(run)
-        if session is not None:
-            return await self._start(session, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
-        async with self._database.begin() as own:
-            return await self._start(own, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
+        async with self._database.within(session) as unit:
+            return await self._start(unit, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
 
     async def _start(self, session: AsyncSession, run: Run, *, again: bool, joins: bool, queue: bool) -> Run:
         await runs.hold_thread(session, run.thread_id)
@@ -106,49 +106,51 @@ class Runs:
         await self._accept(session, run, "run.created")
         return run
 
-    async def resume(self, run_id: UUID, answers: Mapping[str, Any], *, by: str | None = None) -> Run:
+    async def resume(
+        self, run_id: UUID, answers: Mapping[str, Any], *, by: str | None = None, session: AsyncSession | None = None
+    ) -> Run:
         """Answer questions of a waiting run, each by its interrupt's id; the rest go on waiting.
 
         All answers are taken or none. Raises `NotFoundError`, and `RunConflictError` for an id that the run does not
         wait for (unknown, late or given before) or that has a review, which alone answers it.
         """
         _size(answers, self._settings.max_input_bytes, run_id)
-        async with self._database.begin() as session:
-            run = await runs.locked(session, run_id)
-            found = await reviews.of_interrupts(session, run_id, list(answers))
+        async with self._database.within(session) as unit:
+            run = await runs.locked(unit, run_id)
+            found = await reviews.of_interrupts(unit, run_id, list(answers))
             if found:
                 review = next(iter(found.values()))
                 raise RunConflictError(
                     f"run {run_id} waits for review {review.review_id} there: decide it, by its own address",
                     subject=str(review.review_id), reviews={key: str(each.review_id) for key, each in found.items()},
                 )  # fmt: skip
-            await answer(session, run, answers, by=by)
+            await answer(unit, run, answers, by=by)
         return run
 
-    async def cancel(self, run_id: UUID) -> Run:
+    async def cancel(self, run_id: UUID, *, session: AsyncSession | None = None) -> Run:
         """Ask for the run's end. Its host stops it within seconds; an ended run stays as it is."""
-        async with self._database.begin() as session:
-            run = await runs.locked(session, run_id)
+        async with self._database.within(session) as unit:
+            run = await runs.locked(unit, run_id)
             if run.status not in ENDED and run.cancel_requested_at is None:
                 run.cancel_requested_at = run.updated_at = now()
-                await runs.call_host(session, run)
+                await runs.call_host(unit, run)
         return run
 
-    async def retry(self, run_id: UUID, *, deadline_s: float | None = None) -> Run:
+    async def retry(self, run_id: UUID, *, deadline_s: float | None = None, session: AsyncSession | None = None) -> Run:
         """Drive a failed or cancelled run again, from the step that it stopped at; what was done stays done.
 
         Its deadline is `deadline_s` from now, or none. Raises `RunConflictError` where the run has not failed, or its
         thread has gone on without it.
         """
-        async with self._database.begin() as session:
-            thread_id = (await runs.get(session, run_id)).thread_id
-            await runs.hold_thread(session, thread_id)
-            run = await runs.locked(session, run_id)
+        async with self._database.within(session) as unit:
+            thread_id = (await runs.get(unit, run_id)).thread_id
+            await runs.hold_thread(unit, thread_id)
+            run = await runs.locked(unit, run_id)
             if run.status not in ("failed", "cancelled"):
                 raise RunConflictError(
                     f"run {run_id} is {run.status}: only a failed or cancelled one can be retried", subject=str(run_id)
                 )
-            last = await runs.last_on(session, thread_id)
+            last = await runs.last_on(unit, thread_id)
             if last is not None and last.run_id != run_id:
                 raise RunConflictError(
                     f"thread {thread_id!r} has gone on with run {last.run_id}: start a new run, or fork this one",
@@ -159,7 +161,7 @@ class Runs:
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()
             run.deadline_at = None if deadline_s is None else now() + timedelta(seconds=deadline_s)
-            await runs.call_host(session, run)
+            await runs.call_host(unit, run)
         return run
 
     async def fork(

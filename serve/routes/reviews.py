@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response
 
 from actors.errors import ReviewConflictError, ReviewEditError
@@ -19,7 +20,10 @@ from serve.errors import ReviewerMissingError
 from serve.schemas import reviews as schemas
 from serve.schemas.fields import I64_MAX, Name
 from serve.schemas.problems import problems
+from storage.errors import HyvveError
 from storage.reviews import Review, Sight
+
+T = TypeVar("T")
 
 router = APIRouter(prefix="/teams/reviews", tags=["reviews"], dependencies=[Depends(principal)])
 
@@ -146,12 +150,13 @@ async def decide_review(
     await seen(given, caller, by, review_id)
     decision = schemas.decision_of(body)
 
-    async def work() -> idempotency.Answer:
-        await or_state(given, review_id, given.reviews.decide(review_id, decision, by=by, voice=caller.voice))
-        return 200, await _whole(given, review_id, by)
+    async def work(session: AsyncSession) -> idempotency.Answer | HyvveError:
+        taken = await given.reviews.take(session, review_id, decision, by=by, voice=caller.voice)
+        return taken if isinstance(taken, HyvveError) else (200, await _whole(given, review_id, by, session=session))
 
     sent = orjson.dumps([by, body.model_dump(mode="json")])
-    return await idempotency.judge(request, given, caller, idempotency_key, sent=sent, work=work)
+    deciding = idempotency.write(request, given, caller, idempotency_key, sent=sent, work=work)
+    return await or_state(given, review_id, deciding)
 
 
 def sight(caller: Principal, reviewer: str | None) -> Sight:
@@ -186,7 +191,7 @@ def _require_sight(given: Services, caller: Principal, reviewer: str | None, rev
         require_owner(caller, review.owner, noun="review", subject=str(review.review_id))
 
 
-async def or_state(given: Services, review_id: UUID, asking: Awaitable[Review]) -> Review:
+async def or_state(given: Services, review_id: UUID, asking: Awaitable[T]) -> T:
     """What was asked for. A conflict says how the review stands, an edit's faults stand at their place in the body."""
     try:
         return await asking
@@ -206,6 +211,8 @@ async def or_state(given: Services, review_id: UUID, asking: Awaitable[Review]) 
         raise ReviewEditError(error.message, subject=error.subject, errors=placed) from None
 
 
-async def _whole(given: Services, review_id: UUID, reviewer: str | None) -> dict[str, Any]:
-    found = await given.reviews.whole(review_id)
+async def _whole(
+    given: Services, review_id: UUID, reviewer: str | None, *, session: AsyncSession | None = None
+) -> dict[str, Any]:
+    found = await given.reviews.whole(review_id, session=session)
     return schemas.of_review(found.review, found.decisions, found.actions, reviewer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import AwareDatetime
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from actors.errors import RunConflictError
@@ -215,10 +216,10 @@ async def cancel_run(
     """Ask for the run's end. What it is doing is stopped within seconds; a run that has ended stays as it is."""
     await _owned(given, caller, run_id)
 
-    async def work() -> idempotency.Answer:
-        return 202, schemas.of_run(await given.runs.cancel(run_id))
+    async def work(session: AsyncSession) -> idempotency.Answer:
+        return 202, schemas.of_run(await given.runs.cancel(run_id, session=session))
 
-    return await idempotency.judge(request, given, caller, idempotency_key, sent=b"", work=work)
+    return await idempotency.write(request, given, caller, idempotency_key, sent=b"", work=work)
 
 
 @router.post("/{run_id}/retry", status_code=202, response_model=schemas.RunAnswer, responses=problems(403, 404, 409))
@@ -228,10 +229,11 @@ async def retry_run(
     """Go on with a failed or cancelled run from the step that it stopped at. What was done is not done again."""
     await _owned(given, caller, run_id)
 
-    async def work() -> idempotency.Answer:
-        return 202, schemas.of_run(await _or_state(given, run_id, given.runs.retry(run_id)))
+    async def work(session: AsyncSession) -> idempotency.Answer:
+        return 202, schemas.of_run(await given.runs.retry(run_id, session=session))
 
-    return await idempotency.judge(request, given, caller, idempotency_key, sent=b"", work=work)
+    retrying = idempotency.write(request, given, caller, idempotency_key, sent=b"", work=work)
+    return await _or_state(given, run_id, retrying)
 
 
 @router.post("/{run_id}/fork", status_code=201, response_model=schemas.RunAnswer, responses=problems(403, 404, 409))
@@ -275,12 +277,12 @@ async def resume_run(
     """
     await _owned(given, caller, run_id)
 
-    async def work() -> idempotency.Answer:
-        resuming = given.runs.resume(run_id, body.answers, by=caller.name)
-        return 202, schemas.of_run(await _or_state(given, run_id, resuming))
+    async def work(session: AsyncSession) -> idempotency.Answer:
+        return 202, schemas.of_run(await given.runs.resume(run_id, body.answers, by=caller.name, session=session))
 
     sent = body.model_dump_json().encode()
-    return await idempotency.judge(request, given, caller, idempotency_key, sent=sent, work=work)
+    resuming = idempotency.write(request, given, caller, idempotency_key, sent=sent, work=work)
+    return await _or_state(given, run_id, resuming)
 
 
 async def _owned(given: Services, caller: Principal, run_id: UUID) -> Run:
@@ -290,10 +292,10 @@ async def _owned(given: Services, caller: Principal, run_id: UUID) -> Run:
     return run
 
 
-async def _or_state(given: Services, run_id: UUID, asking: Any) -> Run:
+async def _or_state(given: Services, run_id: UUID, asking: Awaitable[Response]) -> Response:
     """What was asked for; a refusal says how the run stands."""
     try:
-        run: Run = await asking
+        return await asking
     except RunConflictError as error:
         current = await given.runs.get(run_id)
         error.details["state"] = {
@@ -301,7 +303,6 @@ async def _or_state(given: Services, run_id: UUID, asking: Any) -> Run:
             "waits_for": waits_for(current),
         }  # fmt: skip
         raise
-    return run
 
 
 def waits_for(run: Run) -> Sequence[str]:

@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AwareDatetime
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from actors.errors import ReviewConflictError, TeamRequestError
@@ -22,7 +23,8 @@ from serve.routes.runs import STREAM, LastEventId, Seq, listed_wallet, told
 from serve.schemas import teams as schemas
 from serve.schemas.fields import Name
 from serve.schemas.problems import problems
-from storage import callbacks
+from storage import callbacks, runs
+from storage.errors import HyvveError
 from storage.runs import ENDED, Run
 
 router = APIRouter(prefix="/teams", tags=["team runs"], dependencies=[Depends(principal)])
@@ -127,17 +129,20 @@ class _Decided:
         given = self._given
         by = decider(self._caller, body.reviewer or self._reviewer)
         review = await seen(given, self._caller, by, body.review_id)
+        run = await given.teams.get(run_id)
         if review.run_id != run_id:
-            run = await given.teams.get(run_id)
             raise _conflict(run, f"review {body.review_id} is of another run than {run_id}", conflict="foreign")
 
-        async def work() -> idempotency.Answer:
-            deciding = given.reviews.decide(body.review_id, body.decision(), by=by, voice=self._caller.voice)
-            await or_state(given, body.review_id, deciding)
-            return 200, await _whole(given, await given.teams.get(run_id))
+        async def work(session: AsyncSession) -> idempotency.Answer | HyvveError:
+            voice = self._caller.voice
+            taken = await given.reviews.take(session, body.review_id, body.decision(), by=by, voice=voice)
+            if isinstance(taken, HyvveError):
+                return taken
+            return 200, await _told(session, await runs.get(session, run_id))
 
         sent = orjson.dumps([by, body.model_dump(mode="json")])
-        return await idempotency.judge(self._request, given, self._caller, self._key, sent=sent, work=work)
+        deciding = idempotency.write(self._request, given, self._caller, self._key, sent=sent, work=work)
+        return await or_state(given, body.review_id, deciding)
 
 
 Deciding = Annotated[_Decided, Depends()]
@@ -176,14 +181,15 @@ async def cancel_team_run(
     request: Request, given: Given, *, caller: Speaker, run_id: RunId, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Ask for the run's end; a job at the provider is stopped there. A run that has ended is a 409 with its state."""
-    run = await _owned(given, caller, run_id)
+    await _owned(given, caller, run_id)
 
-    async def work() -> idempotency.Answer:
+    async def work(session: AsyncSession) -> idempotency.Answer:
+        run = await given.runs.cancel(run_id, session=session)
         if run.status in ENDED:
             raise _conflict(run, f"run {run_id} is {run.status} already")
-        return 202, await _whole(given, await given.runs.cancel(run_id))
+        return 202, await _told(session, run)
 
-    return await idempotency.judge(request, given, caller, idempotency_key, sent=b"", work=work)
+    return await idempotency.write(request, given, caller, idempotency_key, sent=b"", work=work)
 
 
 @router.get("/runs/{run_id}/callbacks", response_model=list[schemas.CallbackAnswer], responses=problems(403, 404))
@@ -265,16 +271,16 @@ async def start_batch(
     caller = authorize(caller, wallets[0] if wallets else None)
     batch_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=body.model_dump_json().encode())
     await given.teams.start_batch(body.inputs, body.hitl_config, owner=caller.wallet, batch_id=batch_id)
-    runs = await given.teams.batch(batch_id)
-    return wire.answer(schemas.of_batch(batch_id, runs), 202, headers={"Location": f"/teams/batches/{batch_id}"})
+    found = await given.teams.batch(batch_id)
+    return wire.answer(schemas.of_batch(batch_id, found), 202, headers={"Location": f"/teams/batches/{batch_id}"})
 
 
 @router.get("/batches/{batch_id}", response_model=schemas.BatchAnswer, responses=problems(403, 404))
 async def get_batch(given: Given, *, caller: Speaker, batch_id: BatchId) -> Response:
     """How a batch stands."""
-    runs = await given.teams.batch(batch_id)
-    require_owner(caller, runs[0].owner, noun="batch", subject=str(batch_id))
-    return wire.answer(schemas.of_batch(batch_id, runs))
+    found = await given.teams.batch(batch_id)
+    require_owner(caller, found[0].owner, noun="batch", subject=str(batch_id))
+    return wire.answer(schemas.of_batch(batch_id, found))
 
 
 @router.post("/comparisons", status_code=202, response_model=schemas.TeamRunAnswer, responses=problems(403, 409))
@@ -314,8 +320,11 @@ async def _owned(given: Services, caller: Principal, run_id: UUID) -> Run:
 
 async def _whole(given: Services, run: Run) -> dict[str, Any]:
     async with given.database.read() as session:
-        sent = await callbacks.of_run(session, run.run_id)
-    return schemas.of_run(run, sent)
+        return await _told(session, run)
+
+
+async def _told(session: AsyncSession, run: Run) -> dict[str, Any]:
+    return schemas.of_run(run, await callbacks.of_run(session, run.run_id))
 
 
 def _conflict(run: Run, message: str, conflict: str = "late") -> ReviewConflictError:

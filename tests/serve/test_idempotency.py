@@ -1,13 +1,18 @@
-"""Keys of repeated writes: whose they are, and how long they count."""
+"""Keys of repeated writes: whose they are, how long they count, and that they are kept with what was done."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 from sqlalchemy import text
 
 from storage.engine import Database
+from storage.reviews import Review
+from tests.actors.reviews.asking import People
 from tests.serve.bodies import campaign_body, contribution_body, create
 
 START = "/agent-workflows/verify-campaign-dataset"
@@ -71,6 +76,95 @@ async def test_old_keys_do_not_pile_up(client: httpx.AsyncClient, database: Data
     async with database.read() as session:
         keys = (await session.execute(text("SELECT key FROM idempotency_keys ORDER BY key"))).scalars().all()
     assert keys == ["k0", "k1", "k2", "young"]
+
+
+async def test_a_deed_is_kept_with_its_key_or_not_at_all(
+    client: httpx.AsyncClient, people: People, database: Database
+) -> None:
+    """A process that is killed before its answer is out has either done nothing, or is answered for by its key."""
+    for address, body, looked_at in await deeds(people):
+
+        async def standing(address: str = looked_at) -> dict[str, Any]:
+            found = (await client.get(address)).json()
+            return {name: found.get(name) for name in ("attempt", "cancel_requested", "interrupts", "decisions")}
+
+        before = await standing()
+        async with cut_off_at_the_commit(database):
+            assert (await client.post(address, json=body, headers=KEY)).status_code == 500, address
+        assert await standing() == before, address
+        first = await client.post(address, json=body, headers=KEY)
+        after = await standing()
+        again = await client.post(address, json=body, headers=KEY)
+        assert first.status_code in (200, 202), (address, first.text)
+        assert "idempotency-replayed" not in first.headers
+        assert after != before, address
+        assert (again.status_code, again.json()) == (first.status_code, first.json()), address
+        assert again.headers["idempotency-replayed"] == "true"
+
+
+async def test_equal_calls_at_once_do_it_once_and_are_answered_alike(
+    client: httpx.AsyncClient, people: People, database: Database
+) -> None:
+    for address, body, _ in await deeds(people):
+        several = await asyncio.gather(*(client.post(address, json=body, headers=KEY) for _ in range(4)))
+        assert {each.status_code for each in several} <= {200, 202}, [each.text for each in several]
+        assert all(each.json() == several[0].json() for each in several), address
+        assert len([each for each in several if "idempotency-replayed" not in each.headers]) == 1, address
+    async with database.read() as session:
+        done = text("SELECT (SELECT count(*) FROM review_decisions), (SELECT max(attempt) FROM runs)")
+        assert tuple((await session.execute(done)).one()) == (1, 2)
+
+
+async def test_a_refused_decision_is_on_record_and_takes_no_key(client: httpx.AsyncClient, people: People) -> None:
+    _, review = await people.asked()
+    await people.reviews.claim(review.review_id, by="bob")
+    address, body = f"/teams/reviews/{review.review_id}/decide", approval(review)
+    refused = await client.post(address, json=body, headers=KEY)
+    assert (refused.status_code, refused.json()["conflict"], refused.json()["state"]["holder"]) == (409, "held", "bob")
+    assert (await people.actions(review.review_id))[-1] == "refused"
+    await people.reviews.release(review.review_id, by="bob")
+    taken = await client.post(address, json=body, headers=KEY)
+    assert (taken.status_code, taken.json()["state"]) == (200, "approved")
+
+
+def approval(review: Review) -> dict[str, Any]:
+    return {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw, "reviewer": "ann"}
+
+
+async def deeds(people: People) -> list[tuple[str, Any, str]]:
+    """What is done to runs and reviews under a key: where, with which body, and where it shows."""
+    runs = people.engine.runs
+    failing, asking, gated = [
+        (await runs.start(kind, spec, {"trail": []})).run_id
+        for kind, spec in (("failing", {}), ("asking", {}), ("gated", {"gate": "never"}))
+    ]
+    _, review = await people.asked()
+    await people.engine.ended(failing)
+    questions = (await people.engine.waiting(asking)).interrupts
+    return [
+        (f"/runs/{failing}/retry", None, f"/runs/{failing}"),
+        (f"/runs/{asking}/resume", {"answers": {questions[0]["id"]: "yes"}}, f"/runs/{asking}"),
+        (f"/runs/{gated}/cancel", None, f"/runs/{gated}"),
+        (
+            f"/teams/reviews/{review.review_id}/decide", approval(review), f"/teams/reviews/{review.review_id}"
+        ),
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def cut_off_at_the_commit(database: Database) -> AsyncIterator[None]:
+    """Whoever writes a key meanwhile comes as far as its commit, and no further."""
+    async with database.begin() as session:
+        await session.execute(text(
+            "CREATE FUNCTION cut_off() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'killed here'; END $$"
+        ))  # fmt: skip
+        await session.execute(text(
+            "CREATE CONSTRAINT TRIGGER cut_off AFTER INSERT ON idempotency_keys DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION cut_off()"
+        ))  # fmt: skip
+    yield
+    async with database.begin() as session:
+        await session.execute(text("DROP FUNCTION cut_off() CASCADE"))
 
 
 async def older(database: Database, by: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,20 +16,11 @@ from serve.app import build_app
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
-from tests.actors.reviews.asking import ASKING, People
-from tests.actors.runs import engine as engines
+from tests.actors.reviews.asking import People
 from tests.serve.length_verification import LengthVerification
 
 ANN, OWNER = {"X-Reviewer": "ann"}, {"X-Wallet-Address": "0xowner"}
 SCHEMA = {"type": "object", "properties": {"prompt": {"type": "string", "maxLength": 20}}, "required": ["prompt"]}
-
-
-@pytest.fixture
-async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[People]:
-    setup = engines.setup_of(database_url, redis_url, tmp_path, lambda _: engines.kinds(ASKING))
-    async with engines.opened(setup) as engine:
-        await engine.host()
-        yield People(engine)
 
 
 def nested(levels: int) -> Any:

@@ -171,7 +171,10 @@ async def test_a_decision_that_is_late_foreign_repeated_or_of_something_else_is_
     assert (changed.status_code, changed.json()["state"]["status"]) == (409, "open")
     unknown = await client.post(f"{at}/approve", json=names({**review, "review_id": str(uuid4())}), headers=ANN)
     assert unknown.status_code == 404
-    assert (await client.post(f"{at}/approve", json=names(review), headers=ANN)).status_code == 200
+    keyed = {**ANN, "Idempotency-Key": "k"}
+    taken, again = [await client.post(f"{at}/approve", json=names(review), headers=keyed) for _ in range(2)]
+    assert (taken.status_code, again.status_code, again.headers["idempotency-replayed"]) == (200, 200, "true")
+    assert again.json() == taken.json()
     for who in ("ann", "bob"):
         again = await client.post(f"{at}/approve", json=names(review), headers={"X-Reviewer": who})
         assert (again.status_code, again.json()["state"]["status"]) == (409, "approved")
@@ -374,6 +377,8 @@ async def test_nobody_can_look_up_whose_answer_is_whose_before_it_is_picked(
     for address in (teams_run, run):
         assert "blind" in (await client.get(address)).json()["withheld"]
     assert (await client.post(f"{run}/fork")).status_code == 409
+    forked = await client.post(f"/console/runs/{run_id}/fork", headers={"Origin": "http://hyvve.test"})
+    assert forked.status_code == 409
     numbers = [each["seq"] for each in (await client.get(f"{run}/events", headers=events)).json()]
     assert numbers == list(range(1, len(numbers) + 1))
 
