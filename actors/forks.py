@@ -8,7 +8,8 @@ from typing import Any
 from actors.agents import kind as workflows
 from actors.agents.workflow_runs import check_fork
 from actors.errors import RunConflictError
-from actors.runs.forking import ForkRule
+from actors.reviews.teams import blindness
+from actors.runs.forking import ForkRule, as_it_was
 from storage import verdict_reviews
 from storage.runs import Run
 
@@ -22,4 +23,18 @@ def never_of_a_verdict(run: Run, _: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-FORKS: Mapping[str, ForkRule] = {workflows.NAME: check_fork, verdict_reviews.KIND: never_of_a_verdict}
+def not_while_blind(run: Run, given: Mapping[str, Any]) -> None:
+    """A fork of a comparison, picked by whoever forked it, would tell what the comparison still withholds."""
+    if blindness.withheld(run) is not None:
+        raise RunConflictError(
+            f"run {run.run_id} is a blind comparison and still open: it can be forked once it has ended",
+            subject=str(run.run_id), state=run.status,
+        )  # fmt: skip
+    as_it_was(run, given)
+
+
+FORKS: Mapping[str, ForkRule] = {
+    workflows.NAME: check_fork,
+    verdict_reviews.KIND: never_of_a_verdict,
+    blindness.COMPARISON: not_while_blind,
+}

@@ -17,7 +17,6 @@ from starlette.responses import Response, StreamingResponse
 
 from actors.errors import RunConflictError
 from actors.reviews import record
-from actors.reviews.teams import blindness
 from serve import idempotency, streams, wire
 from serve.auth import Principal, Speaker, authorize, principal, require_owner
 from serve.deps import Given, IdempotencyKey, Services
@@ -254,7 +253,6 @@ async def fork_run(
     source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
     given.runs.check_fork(source, asked.input or {})
-    blindness.check_fork(source)
     sent = asked.model_dump_json().encode()
     new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
     forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from actors.errors import RunConflictError
 from actors.runs.events import FollowedEvent
 from storage.run_events import RunEvent
 from storage.runs import ENDED, Run
@@ -58,12 +57,3 @@ def event_of(run: Standing, event: RunEvent | FollowedEvent) -> RunEvent | Follo
 def artifact_of(run: Standing, name: str, body: Any) -> Any:
     """What of an artifact may be told."""
     return body if withheld(run) is None or not name.startswith(CANDIDATE) else {"withheld": REASON}
-
-
-def check_fork(run: Run) -> None:
-    """Raises `RunConflictError` where a fork's end would tell what this run still withholds."""
-    if withheld(run) is not None:
-        raise RunConflictError(
-            f"run {run.run_id} is a blind comparison and still open: it can be forked once it has ended",
-            subject=str(run.run_id), state=run.status,
-        )  # fmt: skip
