@@ -17,7 +17,7 @@ from actors.agents.definition import Payload, WorkflowDefinition
 from actors.agents.node_step import Workshop
 from actors.agents.validation import Known, check, known_among
 from actors.agents.workflow_runs import WorkflowOutcome, WorkflowRuns, check_input, said_last
-from actors.agents.workflow_state import WorkflowState, begun, final_state
+from actors.agents.workflow_state import WorkflowState, begun, completed, final_state
 from actors.errors import RunConflictError
 from actors.runs.retrying import classify, described
 from actors.runs.step import StepContext, entered
@@ -157,6 +157,7 @@ class EnterpriseWorkflowManager:
                 async for reached in compiled.astream(given, config, stream_mode="values", **kept):
                     asked |= {each.id: each.value for each in reached.get("__interrupt__", ())}
                     values = {**values, **reached}
+            state = final_state(values) if asked else completed(values)
         except HyvveError as error:
             return WorkflowOutcome(
                 thread_id=thread_id,
@@ -165,7 +166,6 @@ class EnterpriseWorkflowManager:
                 final_state=final_state(values),
                 error=described(error, classify(error)),
             )
-        state = final_state(values)
         waiting = tuple({"id": id_, "value": value} for id_, value in asked.items())
         return WorkflowOutcome(
             thread_id=thread_id,

@@ -14,7 +14,7 @@ from actors.agents.node_step import Workshop
 from actors.agents.search.base import Found, Search
 from actors.agents.search.registry import open_search
 from actors.agents.tools.registry import TOOLS
-from actors.agents.workflow_state import begun, final_state
+from actors.agents.workflow_state import begun, completed
 from actors.errors import MissingKeyError
 from actors.reviews.rows import Reviewed
 from actors.runs.kinds import Kind
@@ -39,7 +39,7 @@ def kind_of(workshop: Workshop) -> Kind:
         name=NAME,
         graph=build,
         state=begun,
-        result=final_state,
+        result=completed,
         recursion_limit=_RECURSION_LIMIT,
         questions=Reviewed(node_question_of),
     )

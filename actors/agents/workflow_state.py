@@ -90,6 +90,19 @@ def begun(run_input: Mapping[str, Any]) -> WorkflowState:
     }
 
 
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The final state of a run that came to its end. Raises `ScratchpadTooLargeError` for what the branches that ended
+    it at once made too large together: no node comes after them that would be given it.
+    """
+    if (size := size_of(values.get("workflow_scratchpad", {}))) > MAX_SCRATCHPAD_BYTES:
+        raise ScratchpadTooLargeError(
+            f"the scratchpad that the run ends with has {size:,} bytes; the limit is {MAX_SCRATCHPAD_BYTES:,}: what "
+            "its last branches hold together is too much; store large results elsewhere and keep their address there",
+            limit=MAX_SCRATCHPAD_BYTES,
+        )
+    return final_state(values)
+
+
 def final_state(values: Mapping[str, Any]) -> dict[str, Any]:
     """What a caller sees of the state, as JSON."""
     return {

@@ -72,6 +72,24 @@ async def test_a_manager_with_runs_has_the_engine_run_it(
         assert len(await engine.runs.list()) == 2
 
 
+async def test_what_the_last_branches_together_made_too_large_is_no_run_that_is_completed(
+    bench: Bench, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    branches = [edge("S", "A"), edge("S", "B"), edge("A", "END"), edge("B", "END")]
+    notes = [calls(tool_call("note", {"key": name, "value": 700_000})) for name in "AB"]
+    bench.stub.script.extend([completion("begin"), *notes])
+    async with opened(bench) as workshop, hosted(workshop, database_url, redis_url, tmp_path) as (engine, runs):
+        manager = EnterpriseWorkflowManager(workshop, runs=runs)
+        definition = payload(*branches, agent_configs=[agent(allowed_tools=["note"])])
+        outcome = await manager.run_workflow(definition, "the task", wait_s=60)
+        assert outcome.error is not None, outcome.status
+        assert (outcome.status, outcome.error["code"]) == ("ERROR", "scratchpad_too_large")
+        assert "1,048,576" in outcome.message
+        assert outcome.run_id is not None
+        await engine.runs.retry(outcome.run_id)
+        assert (await engine.ended(outcome.run_id)).status == "failed", "a retry completed it with nothing"
+
+
 async def test_a_tool_that_is_gone_since_the_run_was_accepted_fails_it_by_its_name(
     bench: Bench, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:

@@ -361,6 +361,22 @@ async def test_a_node_is_not_entered_with_what_only_branches_together_made_too_l
         assert named in outcome.message
 
 
+async def test_a_run_does_not_end_with_what_only_its_last_branches_together_made_too_large(bench: Bench) -> None:
+    noting = {"allowed_tools": ["note"]}
+    document = flow(
+        edge("S", "A"), edge("S", "B"), edge("A", "END"), edge("B", "END"), agents={"A": noting, "B": noting}
+    )  # fmt: skip
+    for size, status in ((500_000, "COMPLETED"), (700_000, "ERROR")):
+        notes = {name: calls(tool_call("note", {"key": name, "value": size})) for name in "AB"}
+        bench.stub.answer = by_agent(S="begin", A=[notes["A"], "a"], B=[notes["B"], "b"])
+        outcome = await run(bench, document)
+        assert outcome.status == status, outcome.message
+    assert outcome.error is not None
+    assert outcome.error["code"] == "scratchpad_too_large"
+    for named in ("1,400,0", "1,048,576"):
+        assert named in outcome.message
+
+
 async def test_a_thread_that_goes_on_with_more_is_held_to_the_limit_too(bench: Bench) -> None:
     async with opened(bench) as workshop:
         manager = EnterpriseWorkflowManager(workshop, checkpointer=InMemorySaver())
