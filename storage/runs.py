@@ -107,6 +107,8 @@ class Run(Base):
     # What retention has left of its checkpoints: all, latest, none; then of its events too: nothing. The row goes next,
     # or is kept for good, where reviews refer to it: row.
     retained: Mapped[str] = mapped_column(default="all")
+    # The time that it is given from its acceptance, or its last retry, on; it ends at `deadline_at`.
+    deadline_s: Mapped[float | None]
     deadline_at: Mapped[Timestamp | None]
     # Not to be driven before (pending), or to be woken at (waiting).
     wake_at: Mapped[Timestamp | None]

@@ -87,8 +87,7 @@ class Runs:
         )  # fmt: skip
         run.thread_id = thread_id if thread_id is not None else str(run.run_id)
         run.shard = shard_of(run.thread_id)
-        if deadline_s is not None:
-            run.deadline_at = now() + timedelta(seconds=deadline_s)
+        _give_time(run, deadline_s)
         self._check(run)
         async with self._database.within(session) as unit:
             return await self._start(unit, run, again=run_id is not None, joins=thread_id is not None, queue=queue)
@@ -139,8 +138,8 @@ class Runs:
     async def retry(self, run_id: UUID, *, deadline_s: float | None = None, session: AsyncSession | None = None) -> Run:
         """Drive a failed or cancelled run again, from the step that it stopped at; what was done stays done.
 
-        Its deadline is `deadline_s` from now, or none. Raises `RunConflictError` where the run has not failed, or its
-        thread has gone on without it.
+        It is given `deadline_s` from now on; without that as long as it was given before, if it was. Raises
+        `RunConflictError` where the run has not failed, or its thread has gone on without it.
         """
         async with self._database.within(session) as unit:
             thread_id = (await runs.get(unit, run_id)).thread_id
@@ -160,7 +159,7 @@ class Runs:
                 raise RunConflictError(f"the checkpoints of run {run_id} are gone by their age", subject=str(run_id))
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()
-            run.deadline_at = None if deadline_s is None else now() + timedelta(seconds=deadline_s)
+            _give_time(run, run.deadline_s if deadline_s is None else deadline_s)
             await runs.call_host(unit, run)
         return run
 
@@ -189,8 +188,7 @@ class Runs:
             )  # fmt: skip
             run.thread_id = str(run.run_id)
             run.shard = shard_of(run.thread_id)
-            if deadline_s is not None:
-                run.deadline_at = now() + timedelta(seconds=deadline_s)
+            _give_time(run, deadline_s)
             self._check(run)
             self.check_fork(source, run.input)
             await runs.hold_thread(session, run.thread_id)
@@ -312,6 +310,12 @@ async def answer(session: AsyncSession, run: Run, answers: Mapping[str, Any], *,
     run.resume = {**run.resume, **given}
     run.updated_at = now()
     await runs.call_host(session, run)
+
+
+def _give_time(run: Run, deadline_s: float | None) -> None:
+    """So many seconds from now on, or as many as it takes."""
+    run.deadline_s = deadline_s
+    run.deadline_at = None if deadline_s is None else now() + timedelta(seconds=deadline_s)
 
 
 def _settled(run: Run) -> bool:

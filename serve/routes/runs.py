@@ -223,15 +223,26 @@ async def cancel_run(
 
 @router.post("/{run_id}/retry", status_code=202, response_model=schemas.RunAnswer, responses=problems(403, 404, 409))
 async def retry_run(
-    request: Request, given: Given, *, caller: Speaker, run_id: RunId, idempotency_key: IdempotencyKey = None
+    request: Request,
+    given: Given,
+    *,
+    caller: Speaker,
+    run_id: RunId,
+    body: schemas.Retry | None = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Go on with a failed or cancelled run from the step that it stopped at. What was done is not done again."""
+    """Go on with a failed or cancelled run from the step that it stopped at. What was done is not done again.
+
+    A run that was given a time to end in is given it anew, counted from now, or `deadline_s` in its place.
+    """
     await _owned(given, caller, run_id)
+    asked = body or schemas.Retry()
 
     async def work(session: AsyncSession) -> idempotency.Answer:
-        return 202, schemas.of_run(await given.runs.retry(run_id, session=session))
+        return 202, schemas.of_run(await given.runs.retry(run_id, deadline_s=asked.deadline_s, session=session))
 
-    retrying = idempotency.write(request, given, caller, idempotency_key, sent=b"", work=work)
+    sent = asked.model_dump_json().encode()
+    retrying = idempotency.write(request, given, caller, idempotency_key, sent=sent, work=work)
     return await _or_state(given, run_id, retrying)
 
 

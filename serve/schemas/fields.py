@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -137,4 +137,6 @@ BasisPoints = Annotated[int, BeforeValidator(_integral), Ge(0), Le(10_000)]
 Moment = Annotated[int, BeforeValidator(_integral), Ge(0), Le(I64_MAX)]
 Percent = Annotated[float, BeforeValidator(_number), AllowInfNan(allow_inf_nan=False), Ge(0), Le(100)]
 Reputation = Annotated[float, BeforeValidator(_number), AllowInfNan(allow_inf_nan=False), Ge(0), Le(1e15)]
+# How long a run may take, in seconds.
+RunTime = Annotated[float, BeforeValidator(_number), AllowInfNan(allow_inf_nan=False), Gt(0), Le(30 * 24 * 3600)]
 SampleSize = Annotated[int, BeforeValidator(_integral), Ge(1), Le(I32_MAX)]

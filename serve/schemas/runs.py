@@ -14,7 +14,7 @@ from actors.agents.definition import Kept, Scratchpad
 from actors.reviews.teams import blindness
 from actors.runs.events import FollowedEvent
 from actors.runs.forking import CheckpointInfo
-from serve.schemas.fields import Name
+from serve.schemas.fields import Name, RunTime
 from storage.run_events import RunEvent
 from storage.runs import Run
 
@@ -97,6 +97,12 @@ class Answers(BaseModel):
     """Answers by the id of the interrupt that each belongs to; several may be given at once, or one by one."""
 
     answers: Annotated[dict[Name, Kept], MinLen(1), MaxLen(1000)]
+
+
+class Retry(BaseModel):
+    """How long the run may take from now on: as long as it was given before, where nothing else is said."""
+
+    deadline_s: RunTime | None = None
 
 
 class Fork(BaseModel):

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import BaseModel, StringConstraints
 
 from actors.agents.builtin import SYSTEM_WALLET
 from actors.agents.definition import Payload, Scratchpad
 from actors.agents.llms.catalogue import LLMInfo
 from actors.agents.workflow_runs import WorkflowOutcome
-from serve.schemas.fields import I64_MAX, Line, Name, Prose
+from serve.schemas.fields import I64_MAX, Line, Name, Prose, RunTime
 from storage.workflows import Workflow
 
 ThreadId = Annotated[Name, StringConstraints(max_length=200)]
@@ -80,7 +80,7 @@ class RunRequest(BaseModel):
     thread_id: ThreadId | None = None
     wallet_address: Name | None = None
     queue: bool = False
-    deadline_s: Annotated[float, Gt(0), Le(30 * 24 * 3600)] | None = None
+    deadline_s: RunTime | None = None
     budget: Budget | None = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -179,12 +179,19 @@ async def test_a_cancelled_run_stops_and_goes_on_when_it_is_retried(client: http
 async def test_a_failed_run_says_why_and_is_retried_from_the_failed_step(
     client: httpx.AsyncClient, engine: Engine
 ) -> None:
-    run_id = await start(engine, "failing")
+    run_id = await start(engine, "failing", deadline_s=900)
     failed = await becomes(client, run_id, "failed")
     assert "no such luck" in failed["error"]["message"]
     assert "breaks" in failed["step"]
     gate("mended").set()
-    assert (await client.post(f"/runs/{run_id}/retry", headers=OWNER)).status_code == 202
+    for wrong in (0, -1, "5", True, 31 * 24 * 3600, 1e400):
+        content, headers = json.dumps({"deadline_s": wrong}), {**OWNER, "Content-Type": "application/json"}
+        refused = await client.post(f"/runs/{run_id}/retry", content=content, headers=headers)
+        assert (refused.status_code, refused.json()["errors"][0]["path"]) == (422, "$.deadline_s"), refused.text
+    retried = await client.post(f"/runs/{run_id}/retry", json={"deadline_s": 1800}, headers=OWNER)
+    assert retried.status_code == 202
+    given = datetime.fromisoformat(retried.json()["deadline_at"]) - datetime.fromisoformat(retried.json()["updated_at"])
+    assert round(given.total_seconds()) == 1800
     await becomes(client, run_id, "completed")
     assert engines.done.count("beside") == 1
 

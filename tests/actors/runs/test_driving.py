@@ -155,6 +155,26 @@ async def test_a_run_past_its_deadline_fails_wherever_it_is(engine: Engine) -> N
     assert "wait was cancelled" in engines.done
 
 
+async def test_a_retry_gives_a_run_its_time_anew_or_another(engine: Engine) -> None:
+    await engine.host()
+    run = await engine.runs.start("failing", {}, {"trail": []}, deadline_s=900)
+    # As if it had taken longer than that until it failed.
+    await engine.ended(run.run_id)
+    async with engine.database.begin() as session:
+        await session.execute(text("UPDATE runs SET deadline_at = deadline_at - interval '1 hour'"))
+    for given, expected_s in ((None, 900), (1800, 1800), (None, 1800)):
+        before = now()
+        retried = await engine.runs.retry(run.run_id, deadline_s=given)
+        assert retried.deadline_at is not None
+        assert 0 <= (retried.deadline_at - before).total_seconds() - expected_s < 60
+        failed = await engine.ended(run.run_id)
+        assert failed.error is not None
+        assert "no such luck" in failed.error["message"], "it was not driven again"
+    without = await engine.runs.start("failing", {}, {"trail": []})
+    await engine.ended(without.run_id)
+    assert (await engine.runs.retry(without.run_id)).deadline_at is None
+
+
 async def test_retry_goes_on_from_the_failed_step(engine: Engine) -> None:
     await engine.host()
     run = await engine.runs.start("failing", {}, {"trail": []})

@@ -119,7 +119,7 @@ async def test_contents_are_for_their_contributor_and_the_campaigns_creator(
 
 
 async def test_runs_are_shown_and_steered_by_whom_they_belong_to(site: Site) -> None:
-    theirs = await site.engine.runs.start("failing", {}, {"trail": []}, owner="0xowner")
+    theirs = await site.engine.runs.start("failing", {}, {"trail": []}, owner="0xowner", deadline_s=900)
     await site.engine.ended(theirs.run_id)
     transport = httpx.ASGITransport(site.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
@@ -131,11 +131,16 @@ async def test_runs_are_shown_and_steered_by_whom_they_belong_to(site: Site) -> 
         page = (await client.get(f"/console/runs/{theirs.run_id}")).text
         assert "no such luck" in page
         assert "Retry from where it stopped" in page
+        assert "with another 15 min" in page
         from tests.actors.runs.engine import gate  # noqa: PLC0415  # of this test's engine
 
         gate("mended").set()
         assert (await client.post(f"/console/runs/{theirs.run_id}/retry", headers=SAME_ORIGIN)).status_code == 303
-        assert (await site.engine.ended(theirs.run_id)).status == "completed"
+        again = await site.engine.ended(theirs.run_id)
+        assert again.status == "completed"
+        assert again.deadline_at is not None
+        assert theirs.deadline_at is not None
+        assert again.deadline_at > theirs.deadline_at
         forked = await client.post(f"/console/runs/{theirs.run_id}/fork", headers=SAME_ORIGIN, data={"checkpoint_id": (
             (await site.engine.runs.checkpoints(theirs.run_id))[-1].checkpoint_id)})  # fmt: skip
         assert forked.status_code == 303
