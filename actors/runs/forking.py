@@ -99,8 +99,8 @@ async def copy(
     blobs = _insert(BLOBS, "true")
     # One statement, for it sees one moment: the thread may be trimmed meanwhile, and a checkpoint without its blobs
     # would lack values.
-    query = f"WITH RECURSIVE {line}, checkpoints AS ({checkpoints}), writes AS ({writes}) {blobs}"
-    await session.execute(text(query), given)
+    copying = f"WITH RECURSIVE {line}, checkpoints AS ({checkpoints}), writes AS ({writes}) {blobs}"
+    await session.execute(text(copying), given)
     return str(found)
 
 
