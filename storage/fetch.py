@@ -57,6 +57,19 @@ class Fetched:
     file_name: str | None
 
 
+def named(data_url: str, blob_id: str | None = None) -> Reference:
+    """What a contribution's content is fetched by. Raises `BadReferenceError` or `AddressRefusedError`."""
+    try:
+        return references.parse(data_url)
+    except BadReferenceError:
+        if not blob_id:
+            raise
+        reference = references.parse(blob_id)
+        if isinstance(reference, WebAddress):
+            raise
+        return reference
+
+
 class _Trust(Enum):
     OPERATOR = "the operator configured it"
     PUBLIC = "public addresses and allowed networks"
@@ -99,7 +112,7 @@ class ContentFetcher:
         """Raises `BadReferenceError`, `AddressRefusedError`, `BlobNotFoundError`, `BlobTooLargeError`,
         `BlobRejectedError` or, after retries, `BlobUnavailableError`.
         """
-        reference = self._parse(data_url, blob_id)
+        reference = named(data_url, blob_id)
         limit = self._limits.timeout_s
         try:
             async with asyncio.timeout(limit):
@@ -116,17 +129,6 @@ class ContentFetcher:
         await self._resolver.close()
         if self._owned_walrus is not None:
             await self._owned_walrus.close()
-
-    def _parse(self, data_url: str, blob_id: str | None) -> Reference:
-        try:
-            return references.parse(data_url)
-        except BadReferenceError:
-            if not blob_id:
-                raise
-            reference = references.parse(blob_id)
-            if isinstance(reference, WebAddress):
-                raise
-            return reference
 
     async def _fetch(self, reference: Reference) -> Fetched:
         match reference:

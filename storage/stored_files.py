@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, UniqueConstraint, exists, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Index, UniqueConstraint, exists, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, aliased, mapped_column
 
 from storage.campaigns import Campaign
 from storage.clock import now
@@ -76,12 +76,21 @@ async def by_blob(session: AsyncSession, owner: str, blob_id: str) -> StoredFile
 
 
 async def may_read(session: AsyncSession, wallet: str, blob_id: str) -> bool:
-    """Whether the wallet stored this blob, contributed it, or created the campaign that it was contributed to."""
-    stored = exists().where(StoredFile.owner == wallet, StoredFile.blob_id == blob_id)
+    """Whether the blob is the wallet's, or was contributed by whose it is to a campaign that the wallet created.
+
+    It is theirs who stored it, and theirs who contributed it first: ids are public, so to name one proves nothing.
+    """
+    earliest = aliased(Contribution)
+    of_earliest = or_(earliest.blob_id == blob_id, earliest.data_url == blob_id)
+    first = select(earliest.contributor).where(of_earliest).order_by(earliest.seq).limit(1).scalar_subquery()
+
+    def owns(who: str | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+        return or_(first == who, exists().where(StoredFile.owner == who, StoredFile.blob_id == blob_id))
+
     contributed = (
         exists()
         .where(or_(Contribution.blob_id == blob_id, Contribution.data_url == blob_id))
-        .where(Contribution.campaign_id == Campaign.campaign_id)
-        .where(or_(Contribution.contributor == wallet, Campaign.creator_wallet_address == wallet))
+        .where(owns(Contribution.contributor))
+        .where(Contribution.campaign_id == Campaign.campaign_id, Campaign.creator_wallet_address == wallet)
     )
-    return bool((await session.execute(select(or_(stored, contributed)))).scalar_one())
+    return bool((await session.execute(select(or_(owns(wallet), contributed)))).scalar_one())

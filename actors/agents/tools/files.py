@@ -1,7 +1,8 @@
 """Opening what an agent names, with the rights of the wallet it acts for.
 
-A contribution's content is for its contributor and the campaign's creator. A blob id is for who stored the blob and for
-those who may read a contribution of it. Any other reference leads to the open web or IPFS, past the address guard.
+A contribution's content is for its contributor and the campaign's creator. A stored blob is for whose it is (who stored
+it, or contributed it first) and for the creators of the campaigns that they contributed it to, also where it is another
+contribution's content. Any other reference leads to the open web or IPFS, past the address guard.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from actors.agents.deps import ToolContext
 from actors.errors import ToolForbiddenError
-from storage import campaigns, contributions, references, stored_files
+from storage import campaigns, contributions, fetch, references, stored_files
 from storage.campaigns import Campaign
 from storage.contributions import Contribution
 from storage.references import LocalBlob, WalrusBlob
@@ -36,6 +37,9 @@ async def open_file(context: ToolContext, reference: str) -> Opened:
     contribution_id = as_uuid(reference)
     if contribution_id is not None:
         contribution, campaign = await open_contribution(context, contribution_id)
+        content = fetch.named(contribution.data_url, contribution.blob_id)
+        if isinstance(content, (LocalBlob, WalrusBlob)):
+            await _check_blob(context, content.blob_id)
         fetched = await context.fetcher.fetch(contribution.data_url, blob_id=contribution.blob_id)
         return Opened(
             reference=reference,
@@ -53,7 +57,9 @@ async def open_file(context: ToolContext, reference: str) -> Opened:
 
 
 async def open_contribution(context: ToolContext, contribution_id: UUID) -> tuple[Contribution, Campaign]:
-    """The contribution and its campaign, for its contributor and the campaign's creator; else `ToolForbiddenError`."""
+    """The contribution's record and its campaign, for its contributor and the campaign's creator; else
+    `ToolForbiddenError`. Whose its content is, `open_file` asks.
+    """
     async with context.database.read() as session:
         contribution = await contributions.get(session, contribution_id)
         campaign = await campaigns.get(session, contribution.campaign_id)
@@ -81,18 +87,26 @@ def as_uuid(text: str) -> UUID | None:
 
 
 async def _open_blob(context: ToolContext, blob_id: str) -> Opened:
-    wallet = context.wallet
+    wallet = await _check_blob(context, blob_id)
     async with context.database.read() as session:
-        allowed = wallet is not None and await stored_files.may_read(session, wallet, blob_id)
-        stored = await stored_files.by_blob(session, wallet, blob_id) if wallet is not None else None
-    if not allowed:
-        raise ToolForbiddenError(
-            f"the blob {blob_id} is neither a file of the wallet {wallet!r} nor content it may read", subject=blob_id
-        )
+        stored = await stored_files.by_blob(session, wallet, blob_id)
     fetched = await context.fetcher.fetch(blob_id)
     return Opened(
         reference=blob_id,
         data=fetched.data,
         media_type=stored.media_type if stored else fetched.media_type,
         file_name=stored.name if stored else fetched.file_name,
+    )
+
+
+async def _check_blob(context: ToolContext, blob_id: str) -> str:
+    """The wallet, which may read this blob; else `ToolForbiddenError`."""
+    wallet = context.wallet
+    async with context.database.read() as session:
+        if wallet is not None and await stored_files.may_read(session, wallet, blob_id):
+            return wallet
+    raise ToolForbiddenError(
+        f"the blob {blob_id} is neither a file of the wallet {wallet!r} nor content it may read: it is for whoever "
+        "stored it or contributed it first, and for the creators of the campaigns that they contributed it to",
+        subject=blob_id,
     )

@@ -30,6 +30,29 @@ async def test_a_contribution_is_for_its_contributor_and_the_campaigns_creator(b
     assert await reads(bench, blob_id) == {CREATOR: None, ALICE: None, BOB: forbidden, None: forbidden}
 
 
+async def test_to_contribute_what_is_anothers_gives_no_right_to_it(bench: Bench) -> None:
+    """Blob ids stand in public lists, and whoever creates a campaign can contribute them to it."""
+    await bench.campaign()
+    alices = await bench.contribute(TEXT)
+    blob_id = await bench.workplace.store.put(TEXT)
+    await bench.campaign("campaign_2", creator_wallet_address=BOB)
+    bobs = await bench.contribute(blob_id, by=BOB, campaign="campaign_2")
+    forbidden = "tool_forbidden"
+    for reference in (blob_id, str(bobs)):
+        assert (await reads(bench, reference))[BOB] == forbidden
+    for tool in ("get_text_verification_score", "make_verification_decision"):
+        assert (await bench.call(tool, BOB, reference=str(bobs))).error == forbidden
+    assert await reads(bench, str(alices)) == {CREATOR: None, ALICE: None, BOB: forbidden, None: forbidden}
+    # What Alice herself contributes again is for that campaign's creator, and what Bob has is his.
+    hers = str(await bench.contribute(blob_id, campaign="campaign_2"))
+    assert await reads(bench, hers) == {CREATOR: forbidden, ALICE: None, BOB: None, None: forbidden}
+    await bench.campaign("campaign_3", creator_wallet_address="0xd")
+    copy = str(await bench.contribute(blob_id, by=BOB, campaign="campaign_3"))
+    assert (await bench.call("read_file_content", "0xd", reference=copy)).error == forbidden
+    await bench.call("WalrusStorageTool", BOB, action="store", name="b.txt", content=TEXT.decode())
+    assert (await bench.call("read_file_content", "0xd", reference=copy)).error is None
+
+
 @pytest.mark.parametrize("tool", ["get_text_verification_score", "make_verification_decision"])
 async def test_nobody_else_has_it_scored_or_decided(bench: Bench, tool: str) -> None:
     await bench.campaign()
