@@ -136,9 +136,15 @@ class LLMRateLimitedError(LLMUnavailableError):
 
 
 class LLMRefusedError(LLMError):
-    """The provider refused for a reason that trying again will not change (bad key, bad request, policy)."""
+    """The provider refused for a reason that trying again will not change (bad request, policy)."""
 
     code = "llm_refused"
+
+
+class LLMKeyError(LLMRefusedError):
+    """The provider does not accept the key, or the key may not do this: somebody must change it."""
+
+    code = "llm_key"
 
 
 class LLMQuotaError(LLMRefusedError):
@@ -315,6 +321,12 @@ class ScratchpadTooLargeError(WorkflowError):
     """The scratchpad would exceed its limit; the message names the limit and what would have been added."""
 
     code = "scratchpad_too_large"
+
+
+class PromptTooLargeError(WorkflowError):
+    """An agent's instructions, once their placeholders are filled, exceed the limit that the message names."""
+
+    code = "prompt_too_large"
 
 
 class ReviewRejectedError(WorkflowError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
@@ -13,7 +14,9 @@ from actors.agents.routing import Goto
 from actors.agents.tools.tool import ToolResult
 from actors.agents.workflow_state import Turn, WorkflowState
 from actors.errors import SchemaViolationError, ToolError
+from actors.runs.retrying import classify
 from actors.runs.step import current
+from storage.errors import HyvveError
 
 
 class UseTools(NodeStep):
@@ -30,11 +33,10 @@ class UseTools(NodeStep):
         scratchpad = state.get("workflow_scratchpad", {})
         results = await tool_calls.made(calls, self.tools, self.workshop.open_context, scratchpad)
         faults = [result.text for result in results if result.error in tool_calls.MODEL_FAULTS]
-        if faults and turn.get("told"):
-            raise tool_calls.refused_again(self.node.id, faults)
+        turn = self.told(turn, faults)
         messages: list[BaseMessage] = [*replies, *self.replies(calls, results)]
         added, turn = added_by(results, turn)
-        turn = {**turn, "told": bool(turn.get("told") or faults), "refused": None}
+        turn = {**turn, "refused": None}
         if calls and not faults and self.routing.waits_for_tool_call(self.node.id):
             return self.leave(state, turn, messages, added, called_tools=True)
         return self.goto(self.node.id, turn, messages, state=state, added=added)
@@ -109,12 +111,19 @@ class Act(NodeStep):
             messages += [self.stamped(AIMessage("", tool_calls=[call])), *self.replies([call], [result])]
         answer = next((each for each in reversed(results) if each.error is None), results[-1])
         if answer.error is not None and turn.get("signal") is None:
-            raise ToolError(
-                f"no tool of node {self.node.id!r} did its part: {answer.text}"[:1000], subject=self.node.id
-            )
+            raise self._failure(results)
         if self.node.output_schema is not None:
             wrong = structured.violations(answer.content, self.node.output_schema)
             if wrong:
                 raise self.violation("answered what does not satisfy", "output_schema", wrong)
         messages.append(self.stamped(AIMessage(answer.text)))
         return self.leave(state, turn, messages, {**added, **self.kept(answer.content)}, called_tools=True)
+
+    def _failure(self, results: Sequence[ToolResult]) -> HyvveError:
+        """Why no tool did its part: what another try or a person can mend, as it is; else the last tool's word."""
+        for result in results:
+            if result.cause is not None and classify(result.cause) != "permanent":
+                return result.cause
+        return ToolError(
+            f"no tool of node {self.node.id!r} did its part: {results[-1].text}"[:1000], subject=self.node.id
+        )

@@ -6,6 +6,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.types import interrupt
 
 from actors.agents import conversation, review, structured
+from actors.agents.documents import readable
 from actors.agents.node_step import NodeStep, review_step_of
 from actors.agents.routing import Goto
 from actors.agents.workflow_state import NODE_KEY, WorkflowState
@@ -45,6 +46,6 @@ class Look(NodeStep):
             last, _ = conversation.unanswered(state.get("messages", []), self.node.id)
             assert last is not None
             # Under the same id: the edited answer takes the place of the agent's.
-            text = output if isinstance(output, str) else structured.written(output)
+            text = output if isinstance(output, str) else readable(output)
             messages = [last.model_copy(update={"content": text})]
         return self.leave(state, turn, messages, self.kept(output), called_tools=False)

@@ -77,6 +77,17 @@ class NodeStep:
             check_entered(state.get("workflow_scratchpad", {}), by=self.node.id)
         return turn
 
+    def told(self, turn: Turn, faults: Sequence[str]) -> Turn:
+        """The turn in which the model is told of calls that cannot be made, if any. Raises `ToolCallError` where it was
+        told before, in this attempt of the run: a retry, and a fork, have it told and asked anew.
+        """
+        if not faults:
+            return turn
+        attempt = attempt_of_run()
+        if turn.get("told") == attempt:
+            raise tool_calls.refused_again(self.node.id, faults)
+        return {**turn, "told": attempt}
+
     def steps(self, state: WorkflowState) -> int:
         """How many steps the run took before this one."""
         return state.get("workflow_progress", {}).get("steps", 0)
@@ -150,6 +161,12 @@ class NodeStep:
             "workflow_progress": {**moved, "steps": 1},
         }
         return Command(update=update, goto=[self.routing.enter(target) for target in targets])
+
+
+def attempt_of_run() -> str:
+    """A name for this attempt of this run, which neither a retry nor a fork of it has."""
+    step = current()
+    return f"{step.run_id} {step.run_attempt}"
 
 
 def tools_step_of(node_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from actors.agents.documents import MAX_DEPTH, depth_of
+from actors.agents.documents import MAX_DEPTH, depth_of, readable
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _FAULTS_NAMED = 5
@@ -18,14 +18,8 @@ _FAULTS_NAMED = 5
 
 def instructions(schema: Any) -> str:
     """What a model is told so that its answer satisfies the schema."""
-    return "Give your final answer as one JSON value, with no other text, that satisfies this JSON Schema:\n" + written(
-        schema
-    )
-
-
-def written(value: Any) -> str:
-    """The value as JSON that a model or a person reads."""
-    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    asked = "Give your final answer as one JSON value, with no other text, that satisfies this JSON Schema:\n"
+    return asked + readable(schema)
 
 
 def parsed(text: str) -> Any:

@@ -10,9 +10,12 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from actors.agents.conditions import look_up
+from actors.agents.documents import readable
+from actors.errors import PromptTooLargeError
+
+# Of a text whose placeholders are filled: one short template can name a large value a thousand times.
+MAX_FILLED_CHARS = 1024 * 1024
 
 # What every run fills in: the members of the state that a person reads.
 GIVEN = ("current_task_description", "task_description", "agent_name", "workflow_scratchpad")
@@ -29,17 +32,29 @@ def filler(placeholder: str) -> str:
 
 
 def fill(template: str, state: Mapping[str, Any], scratchpad: Mapping[str, Any]) -> str:
-    """The text. `state` goes before the scratchpad; what is not there yet becomes nothing."""
+    """The text. `state` goes before the scratchpad; what is not there yet becomes nothing.
+
+    Raises `PromptTooLargeError` at the placeholder that makes it too large.
+    """
     known = {**scratchpad, "workflow_scratchpad": scratchpad, **state}
-    return "".join(
-        literal + ("" if name is None else _text(look_up(known, name, ""))) for literal, name in _parts(template)
-    )
+    filled: list[str] = []
+    size = 0
+    for literal, name in _parts(template):
+        part = literal + ("" if name is None else _text(look_up(known, name, "")))
+        size += len(part)
+        if size > MAX_FILLED_CHARS:
+            raise PromptTooLargeError(
+                f"the instructions, filled up to the placeholder {{{name}}}, have {size:,} characters; the limit is "
+                f"{MAX_FILLED_CHARS:,}: name a large value once, or only the part of it that is needed",
+                subject=name,
+                limit=MAX_FILLED_CHARS,
+            )
+        filled.append(part)
+    return "".join(filled)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+    return value if isinstance(value, str) else readable(value)
 
 
 def _parts(template: str) -> Iterator[tuple[str, str | None]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -10,7 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from actors.agents import conversation, structured, tool_calls
 from actors.agents.conditions import SIGNAL_KEY
 from actors.agents.definition import Node, WorkflowDefinition
-from actors.agents.llms.prices import PRICES_SETTING
+from actors.agents.documents import readable
+from actors.agents.llms.prices import PRICES_SETTING, spent
 from actors.agents.node_step import NodeStep, Workshop, review_step_of, tools_step_of
 from actors.agents.routing import Goto, Routing
 from actors.agents.templates import fill
@@ -18,6 +21,7 @@ from actors.agents.validation import signals_of
 from actors.agents.workflow_state import WorkflowState, merged_scratchpad
 from actors.errors import LLMError
 from actors.runs.step import current
+from storage.errors import HyvveError
 
 
 class Think(NodeStep):
@@ -40,9 +44,7 @@ class Think(NodeStep):
         before = state.get("messages", [])
         message = tool_calls.with_ids(await self._ask(prompt, with_tools=True), before)
         calls = tool_calls.screened(message, self.tools, self._signals, self.node.id)
-        if calls.faults and turn.get("told"):
-            raise tool_calls.refused_again(self.node.id, calls.faults)
-        turn = {**turn, "told": bool(turn.get("told") or calls.faults), "signal": calls.signal or turn.get("signal")}
+        turn = {**self.told(turn, calls.faults), "signal": calls.signal or turn.get("signal")}
         messages: list[BaseMessage] = [message, *calls.replies]
         if calls.calls:
             return self.goto(tools_step_of(self.node.id), turn, messages, state=state, added=mended)
@@ -76,7 +78,10 @@ class Think(NodeStep):
         if with_tools and self._signals:
             schemas.append(tool_calls.signal_schema(self._signals))
 
+        said: list[str] = []
+
         def show(token: str) -> None:
+            said.append(token)
             step.stream({"type": "token", "node": self.node.id, "agent": self.agent.name, "text": token})
 
         step.require_budget()
@@ -86,18 +91,15 @@ class Think(NodeStep):
             answer = await llm.ask(prompt, tools=schemas, on_token=show)
         except LLMError as error:
             # An answer that is of no use has been paid for all the same.
-            if spent := error.details.get("usage"):
-                _use(llm.model, spent)
+            if paid := error.details.get("usage"):
+                _use(llm.model, paid)
             raise
-        usage = answer.usage
-        _use(
-            usage.model,
-            {
-                "prompt_tokens": usage.prompt_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "cost_micro_usd": usage.cost_micro_usd,
-            },
-        )
+        except asyncio.CancelledError:
+            # So has one that the step's limit cut off. Past the budget, the next question is not asked.
+            with suppress(HyvveError):
+                _use(llm.model, spent(llm.estimated(prompt, schemas, "".join(said))))
+            raise
+        _use(answer.usage.model, spent(answer.usage))
         return self.stamped(answer.message)
 
     async def _mended_input(self, state: WorkflowState) -> dict[str, Any]:
@@ -112,8 +114,8 @@ class Think(NodeStep):
         asked = (
             "Before you begin, this input must satisfy its JSON Schema, and it does not:\n- "
             + "\n- ".join(wrong)
-            + f"\n\nThe input:\n{structured.written(scratchpad)}\n\nThe schema:\n"
-            + structured.written(self.node.input_schema)
+            + f"\n\nThe input:\n{readable(scratchpad)}\n\nThe schema:\n"
+            + readable(self.node.input_schema)
             + "\n\nTake what is missing or wrong from the conversation, without making anything up, and answer with "
             "one JSON object of just the members to add or to replace."
         )
@@ -164,10 +166,10 @@ class Think(NodeStep):
         return found if isinstance(found, str) and found in self._signals else None
 
 
-def _use(model: str, spent: Mapping[str, int | None]) -> None:
+def _use(model: str, paid: Mapping[str, int | None]) -> None:
     current().use(
         model,
-        prompt_tokens=spent["prompt_tokens"] or 0,
-        completion_tokens=spent["completion_tokens"] or 0,
-        cost_micro_usd=spent["cost_micro_usd"],
+        prompt_tokens=paid["prompt_tokens"] or 0,
+        completion_tokens=paid["completion_tokens"] or 0,
+        cost_micro_usd=paid["cost_micro_usd"],
     )

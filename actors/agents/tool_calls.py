@@ -7,9 +7,10 @@ so is one that a person rejected.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -21,13 +22,15 @@ from actors.agents.deps import ToolContext
 from actors.agents.tools.tool import Tool, ToolResult
 from actors.agents.workflow_state import NODE_KEY
 from actors.errors import ToolCallError
-from actors.runs.step import current
+from actors.runs.step import StepContext, current
 
 C = TypeVar("C", ToolCall, InvalidToolCall)
 
 SIGNAL_TOOL = "set_routing_signal"
 # Of results' codes: the model's own doing, of which it is told once.
 MODEL_FAULTS = frozenset({"unknown_tool", "tool_arguments"})
+# Ids as providers give them; a model behind a server that passes on what it writes may write anything.
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 
 class OpenContext(Protocol):
@@ -65,13 +68,14 @@ def signal_schema(signals: Sequence[str]) -> dict[str, Any]:
 
 
 def with_ids(message: AIMessage, earlier: Sequence[BaseMessage]) -> AIMessage:
-    """The message, each of whose calls has an id that no call of the conversation had before: some models number
-    theirs anew in each answer, or give none, and an earlier call's answer would pass for this one's.
+    """The message, each of whose calls has an id that no call of the conversation had before, fit for the record of
+    what was done: some models number theirs anew in each answer, or give none, and an earlier call's answer would pass
+    for this one's.
     """
     taken = {call["id"] for each in earlier if isinstance(each, AIMessage) for call in _calls(each)}
 
     def named(call: C) -> C:
-        if not call["id"] or call["id"] in taken:
+        if not _ID.fullmatch(call["id"] or "") or call["id"] in taken:
             call = call.copy()
             call["id"] = f"call_{secrets.token_hex(12)}"
         taken.add(call["id"])
@@ -104,7 +108,7 @@ def screened(message: AIMessage, tools: Mapping[str, Tool[Any]], signals: Sequen
         else:
             calls.append(call)
     for broken in message.invalid_tool_calls:
-        wrong = f"the arguments of {broken['name']!r} are not JSON: {broken['error'] or broken['args']}"[:1000]
+        wrong = f"{broken['name']!r} was not called: {broken['error'] or broken['args']}"[:1000]
         faults.append(wrong)
         named = ToolCall(name=broken["name"] or "", args={}, id=broken["id"])
         replies.append(reply(named, wrong, node_id, error=True))
@@ -155,7 +159,7 @@ async def made(
     scratchpad: Mapping[str, Any],
 ) -> list[ToolResult]:
     """Every call's result, in order. Those that only read are made at once, those that write one after the other, each
-    under a key of its own that stays the same when the step is repeated.
+    under a key of its own that stays the same when the step is repeated: what was done then is not done again.
     """
     results: dict[int, ToolResult] = {}
     keys = _keys(calls)
@@ -197,10 +201,7 @@ async def _made(
         context = open_context(wallet=step.owner, scratchpad=scratchpad, idempotency_key=key)
         return await tool.call(call["args"], context)
 
-    if tool.effect == "writes":
-        result = _restored(await step.once(key, _recorded(run)))
-    else:
-        result = await run(None)
+    result = await (_done_once(step, key, run) if tool.effect == "writes" else run(None))
     step.emit(
         "tool.called",
         {
@@ -211,14 +212,29 @@ async def _made(
     return result
 
 
-def _recorded(run: Callable[[str | None], Any]) -> Callable[[str], Any]:
-    async def as_json(key: str) -> dict[str, Any]:
-        return asdict(await run(key))
+class _NotDoneError(Exception):
+    """Takes a failed call's result past the record of what was done."""
 
-    return as_json
+    def __init__(self, result: ToolResult) -> None:
+        super().__init__(result.error)
+        self.result = result
 
 
-def _restored(document: Mapping[str, Any]) -> ToolResult:
+async def _done_once(step: StepContext, key: str, run: Callable[[str], Awaitable[ToolResult]]) -> ToolResult:
+    """What the call came to, now or when the step was run before. A failure is no record: the call is made again, under
+    the same idempotency key, which tells its tool whether it had acted all the same.
+    """
+
+    async def recorded(idempotency_key: str) -> dict[str, Any]:
+        result = await run(idempotency_key)
+        if result.error is not None:
+            raise _NotDoneError(result)
+        return asdict(result)
+
+    try:
+        document = await step.once(key, recorded)
+    except _NotDoneError as failed:
+        return failed.result
     return ToolResult(**{**document, "left_out": tuple(document["left_out"])})
 
 

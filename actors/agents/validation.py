@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from pydantic import ValidationError
 
-from actors.agents.conditions import OnRoutingSignal, OnScratchpad
+from actors.agents.conditions import SIGNAL_KEY, OnRoutingSignal, OnScratchpad
 from actors.agents.definition import END, NO_LLM, AgentConfig, Review, WorkflowDefinition
 from actors.agents.endings import endless
 from actors.agents.llms.catalogue import LLMCatalogue
@@ -16,6 +17,7 @@ from actors.agents.paths import Paths, loops
 from actors.agents.review_policy import ReviewPolicy
 from actors.agents.structured import schema_fault
 from actors.agents.templates import GIVEN, filler, placeholders
+from actors.agents.tools.tool import Tool
 from actors.errors import DefinitionFaultsError, UnknownLLMError
 
 
@@ -34,11 +36,13 @@ class Known:
 
     llm: Callable[[str], bool]
     tools: frozenset[str]
+    # The keys of the scratchpad that each tool writes.
+    fills: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # Only for the message: what an author can choose from.
     llms: Sequence[str] = ()
 
 
-def known_among(llms: LLMCatalogue, tools: Iterable[str]) -> Known:
+def known_among(llms: LLMCatalogue, tools: Mapping[str, Tool[Any]]) -> Known:
     """The models of this catalogue, whether their keys are there or not, and these tools."""
 
     def llm(choice: str) -> bool:
@@ -48,7 +52,8 @@ def known_among(llms: LLMCatalogue, tools: Iterable[str]) -> Known:
             return False
         return True
 
-    return Known(llm=llm, tools=frozenset(tools), llms=llms.choices())
+    fills = {name: tool.fills for name, tool in tools.items()}
+    return Known(llm=llm, tools=frozenset(tools), fills=fills, llms=llms.choices())
 
 
 def check(definition: WorkflowDefinition, known: Known) -> None:
@@ -90,7 +95,7 @@ def _duplicates(definition: WorkflowDefinition) -> Iterator[Fault]:
 
 
 def _agents(definition: WorkflowDefinition, known: Known) -> Iterator[Fault]:
-    filled = {*GIVEN, *definition.inputs, *(node.kept_as for node in definition.nodes if node.kept_as)}
+    filled = {*GIVEN, *definition.inputs, *_written(definition, known)}
     for index, agent in enumerate(definition.agent_configs):
         path = f"$.agent_configs[{index}]"
         if agent.llm_choice != NO_LLM and not known.llm(agent.llm_choice):
@@ -101,6 +106,17 @@ def _agents(definition: WorkflowDefinition, known: Known) -> Iterator[Fault]:
             yield Fault(f"{path}.allowed_tools", sentence, "no_tools")
         yield from _tools(agent, path, known)
         yield from _template(agent, path, filled)
+
+
+def _written(definition: WorkflowDefinition, known: Known) -> Iterator[str]:
+    """The keys of the scratchpad that the workflow itself may fill: answers, what tools write, and the signal."""
+    yield from (node.kept_as for node in definition.nodes if node.kept_as)
+    agents = definition.agents
+    for name in {node.agent_config_name for node in definition.nodes} & agents.keys():
+        for tool in agents[name].allowed_tools:
+            yield from known.fills.get(tool, ())
+    if any(isinstance(edge.condition, OnRoutingSignal) for edge in definition.edges):
+        yield SIGNAL_KEY
 
 
 def _tools(agent: AgentConfig, path: str, known: Known) -> Iterator[Fault]:
@@ -124,7 +140,7 @@ def _template(agent: AgentConfig, path: str, filled: set[str]) -> Iterator[Fault
         if filler(placeholder) not in filled:
             sentence = (
                 f"nobody fills the placeholder {{{placeholder}}}: name its key in `inputs`, or as a node's "
-                "`output_key`; a brace that is no placeholder is doubled"
+                "`output_key`, or allow a tool that writes it; a brace that is no placeholder is doubled"
             )
             yield Fault(path, sentence, "unfilled_placeholder")
 

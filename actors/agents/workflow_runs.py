@@ -66,10 +66,12 @@ class WorkflowRuns:
     ) -> Run:
         """Accept a run of this version of the workflow; what becomes of the definition later does not touch it.
 
-        Raises `RunInputError`, and what `Runs.start` raises.
+        Raises `RunInputError`, and what `last_on` and `Runs.start` raise.
         """
         given = {"task_description": task_description, "initial_scratchpad": dict(initial_scratchpad or {})}
         check_input(WorkflowDefinition.model_validate(workflow.payload), given)
+        if thread_id is not None:
+            await self.last_on(thread_id)
         spec = {
             "workflow_id_api": workflow.workflow_id_api,
             "name": workflow.name,

@@ -12,7 +12,7 @@ import orjson
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.graph.message import add_messages
 
-from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
+from actors.agents.documents import MAX_SCRATCHPAD_BYTES, sayable, size_of
 from actors.errors import ScratchpadTooLargeError
 
 # Of a message: the node whose turn it belongs to.
@@ -20,12 +20,13 @@ NODE_KEY = "node_id"
 
 
 class Turn(TypedDict, total=False):
-    """How far a node is with its present turn. `told`: the model was told of a call that cannot be made.
+    """How far a node is with its present turn. `told`: the attempt of a run in which the model was told of a call that
+    cannot be made (`node_step.attempt_of_run`).
 
     `output` is the answer that waits for a review, `refused` why the reviewer's last word could not be used.
     """
 
-    told: bool
+    told: str | None
     signal: str | None
     output: Any
     refused: str | None
@@ -114,7 +115,7 @@ def final_state(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def written(message: BaseMessage) -> dict[str, Any]:
-    """A message on the wire; members that its kind lacks are empty."""
+    """A message on the wire; members that its kind lacks are empty. Never raises: a run's end depends on it."""
     ai = message if isinstance(message, AIMessage) else None
     document = {
         "content": str(message.text) if isinstance(message.content, list) else message.content,
@@ -129,8 +130,12 @@ def written(message: BaseMessage) -> dict[str, Any]:
     }
     if isinstance(message, ToolMessage):
         document |= {"tool_call_id": message.tool_call_id, "status": message.status}
-    # Providers' metadata may hold what JSON does not know.
-    return cast(dict[str, Any], orjson.loads(orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)))
+    # Providers' metadata, and what a model wrote, may hold what JSON does not know.
+    try:
+        plain = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        plain = orjson.dumps(sayable(document))
+    return cast(dict[str, Any], orjson.loads(plain))
 
 
 def merged_scratchpad(present: Mapping[str, Any], update: Mapping[str, Any], *, by: str) -> dict[str, Any]:

@@ -24,8 +24,9 @@ class DurableContext(StepContext):
     def __init__(self, run: DrivenRun, step: str, task_id: str, superstep: int) -> None:
         row = run.row
         super().__init__(
-            run_id=row.run_id, thread_id=row.thread_id, owner=row.owner, step=step, deadline=row.deadline_at
-        )
+            run_id=row.run_id, thread_id=row.thread_id, owner=row.owner, step=step, deadline=row.deadline_at,
+            run_attempt=row.attempt,
+        )  # fmt: skip
         self._run = run
         self._task_id = task_id
         self._scope = f"{step}@{superstep}"

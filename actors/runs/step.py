@@ -24,7 +24,8 @@ T = TypeVar("T")
 class StepContext:
     """A step outside of the engine: nothing is kept, nobody listens, no budget. The engine's own overrides it all.
 
-    `attempt` counts from 1: the tries of this step since its host began it.
+    `attempt` counts from 1: the tries of this step since its host began it. `run_attempt` counts those of the run: it
+    grows with each retry of a failed run.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class StepContext:
         owner: str | None = None,
         step: str = "",
         deadline: datetime | None = None,
+        run_attempt: int = 1,
     ) -> None:
         self.run_id = run_id
         self.thread_id = thread_id
@@ -42,6 +44,7 @@ class StepContext:
         self.step = step
         self.attempt = 1
         self.deadline = deadline
+        self.run_attempt = run_attempt
 
     def begin_try(self, number: int) -> None:
         """The step is tried for the `number`th time from now on; the engine's business."""

@@ -128,10 +128,20 @@ def judgement(value: float = 80.0, confidence: float = 0.9, **values: Any) -> Re
 
 
 def error(
-    status: int, message: str = "stub error", *, retry_delay: str | None = None, quota: str | None = None
+    status: int,
+    message: str = "stub error",
+    *,
+    retry_delay: str | None = None,
+    quota: str | None = None,
+    reason: str | None = None,
 ) -> Reply:
-    """Google's error envelope; `retry_delay` such as "2s" as RetryInfo, `quota` the id of the quota that was spent."""
+    """Google's error envelope; `retry_delay` such as "2s" as RetryInfo, `quota` the id of the quota that was spent,
+    `reason` of ErrorInfo.
+    """
     details: list[dict[str, Any]] = []
+    if reason:
+        info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
+        details.append(info)
     if quota:
         violation = {"quotaMetric": "generate_content_requests", "quotaId": quota}
         details.append({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]})

@@ -16,6 +16,7 @@ from langchain_core.exceptions import LangChainException
 from actors.errors import (
     LLMAnswerError,
     LLMError,
+    LLMKeyError,
     LLMQuotaError,
     LLMRateLimitedError,
     LLMRefusedError,
@@ -39,6 +40,9 @@ _OURS: Mapping[type[ScorerError], type[LLMError]] = {
 }
 # Out of money: 402 says so, and a 429 that no waiting cures.
 _SPENT = frozenset({402, 429})
+_NO_KEY = frozenset({401, 403})
+# Google refuses a key with a 400 that names the reason (https://cloud.google.com/apis/design/errors#error_info).
+_GOOGLES_NO_KEY = "API_KEY_INVALID"
 
 
 def fault_of(error: Exception, *, provider: str, model: str) -> LLMError:
@@ -57,7 +61,7 @@ def fault_of(error: Exception, *, provider: str, model: str) -> LLMError:
             # An event of a stream that had begun well.
             return LLMUnavailableError(f"{who} broke off with an error: {str(each)[:500]}", subject=model)
         if _is_google(each):
-            return _ours(of_google(each), who)
+            return _ours(of_google(each), who, no_key=_GOOGLES_NO_KEY in str(each.details))
         if _is_transport(each) or isinstance(each, (aiohttp.ClientError, OSError, asyncio.TimeoutError)):
             return _broken(each, who)
     if isinstance(error, (ValueError, TypeError, LookupError, AttributeError, LangChainException)):
@@ -85,11 +89,13 @@ def _is_transport(error: BaseException) -> bool:
     return any(kind.__module__.partition(".")[0] in {"httpx", "httpx2"} for kind in type(error).__mro__)
 
 
-def _ours(error: ScorerError, who: str) -> LLMError:
+def _ours(error: ScorerError, who: str, *, no_key: bool = False) -> LLMError:
     status = error.details.get("status")
     kind = _OURS.get(type(error), LLMError)
     if kind is LLMRefusedError and status in _SPENT:
         kind = LLMQuotaError
+    elif kind is LLMRefusedError and (no_key or status in _NO_KEY):
+        kind = LLMKeyError
     return kind(error.message, subject=who.partition(" ")[0], **error.details)
 
 

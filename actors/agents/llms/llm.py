@@ -16,8 +16,9 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import Runnable
 
-from actors.agents.llms.prices import PriceList, Usage
-from actors.agents.llms.streamed_calls import calls_fault, calls_of, size_of, without_calls
+from actors.agents.llms.keeping import keepable
+from actors.agents.llms.prices import PriceList, Usage, spent
+from actors.agents.llms.streamed_calls import calls_fault, calls_of, said_in, size_of, without_calls
 from actors.errors import LLMAnswerError, LLMError, LLMRefusedError, LLMUnavailableError
 
 log = logging.getLogger(__name__)
@@ -62,31 +63,51 @@ class LLM:
         """One try; streamed where `on_token` is given. `tools` are schemas as `Tool.schema` gives them.
 
         Raises an `LLMError` of the class that says whether another try can help; `details["usage"]` holds what an
-        answer that cannot be used has cost all the same (`prompt_tokens`, `completion_tokens`, `cost_micro_usd`).
+        answer that cannot be used, or broke off, has cost all the same (`prompt_tokens`, `completion_tokens`,
+        `cost_micro_usd`).
         """
         chat: Runnable[Any, AIMessage] = self.chat
         if tools:
             chat = self.chat.bind_tools([dict(tool) for tool in tools])
+        chunks: list[AIMessageChunk] = []
         try:
             async with asyncio.timeout(self.timeout_s):
                 if on_token is None:
                     message = await chat.ainvoke(list(messages))
                 else:
-                    message = await self._streamed(chat, list(messages), on_token)
-        except TimeoutError as error:
-            raise self._slow(error) from error
-        except LLMError:
-            raise
+                    message = await self._streamed(chat, list(messages), on_token, chunks)
         except Exception as error:
-            raise self._fault(error) from error
+            found = self._fault(error)
+            if chunks or isinstance(error, TimeoutError):
+                # Who began to answer, or was heard no more after it was asked, is paid.
+                found.details["usage"] = spent(self.estimated(messages, tools, said_in(chunks)))
+            if found is error:
+                raise
+            raise found from error
+        message = keepable(message)
         usage = self._usage(message, messages, tools)
         self._require_use(message, usage)
         return Answer(message, usage)
 
+    def estimated(
+        self, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]], said: BaseMessage | str
+    ) -> Usage:
+        """What it costs to be asked this and to say that, as nobody has counted it."""
+        answer = AIMessage(said) if isinstance(said, str) else said
+        return self._priced(
+            count_tokens_approximately(list(messages), tools=[dict(tool) for tool in tools] or None),
+            count_tokens_approximately([answer]),
+            estimated=True,
+        )
+
     async def _streamed(
-        self, chat: Runnable[Any, AIMessage], messages: list[BaseMessage], on_token: OnToken
+        self,
+        chat: Runnable[Any, AIMessage],
+        messages: list[BaseMessage],
+        on_token: OnToken,
+        chunks: list[AIMessageChunk],
     ) -> AIMessage:
-        chunks: list[AIMessageChunk] = []
+        """The whole answer; `chunks` are what has come of it so far."""
         size = 0
         async with aclosing(chat.astream(messages)) as stream:  # type: ignore[type-var]  # an async generator, typed as an iterator
             while True:
@@ -95,7 +116,7 @@ class LLM:
                         chunk = await anext(stream, None)
                 except TimeoutError as error:
                     said = f"{self.model} at {self.provider} was silent for {self.silence_s:g} s"
-                    raise LLMUnavailableError(said, subject=self.model) from error
+                    raise TimeoutError(said) from error
                 if chunk is None:
                     break
                 assert isinstance(chunk, AIMessageChunk)
@@ -122,11 +143,11 @@ class LLM:
     def _usage(self, message: AIMessage, messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]]) -> Usage:
         counted = message.usage_metadata
         if counted is None or not counted["input_tokens"]:
-            prompt = count_tokens_approximately(list(messages), tools=[dict(tool) for tool in tools] or None)
-            completion, cached = count_tokens_approximately([message]), 0
-        else:
-            prompt, completion = counted["input_tokens"], counted["output_tokens"]
-            cached = counted.get("input_token_details", {}).get("cache_read") or 0
+            return self.estimated(messages, tools, message)
+        cached = counted.get("input_token_details", {}).get("cache_read") or 0
+        return self._priced(counted["input_tokens"], counted["output_tokens"], cached)
+
+    def _priced(self, prompt: int, completion: int, cached: int = 0, *, estimated: bool = False) -> Usage:
         return Usage(
             model=self.model,
             prompt_tokens=prompt,
@@ -135,16 +156,12 @@ class LLM:
             cost_micro_usd=self.prices.cost_micro_usd(
                 self.model, prompt_tokens=prompt, completion_tokens=completion, cached_tokens=cached
             ),
-            estimated=counted is None or not counted["input_tokens"],
+            estimated=estimated,
         )
 
     def _require_use(self, message: AIMessage, usage: Usage) -> None:
         """Refuse what nobody can go on with."""
-        spent = {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cost_micro_usd": usage.cost_micro_usd,
-        }
+        paid = spent(usage)
         told = message.response_metadata
         finish = str(told.get("finish_reason") or "")
         blocked = finish if finish in _BLOCKED else (told.get("prompt_feedback") or {}).get("block_reason")
@@ -153,17 +170,17 @@ class LLM:
             raise LLMRefusedError(
                 f"{self.provider}'s filter stopped the answer of {self.model}: {reason}",
                 subject=self.model,
-                usage=spent,
+                usage=paid,
             )
         if refusal := message.additional_kwargs.get("refusal"):
-            raise LLMRefusedError(f"{self.model} refused: {str(refusal)[:300]}", subject=self.model, usage=spent)
+            raise LLMRefusedError(f"{self.model} refused: {str(refusal)[:300]}", subject=self.model, usage=paid)
         if finish in _CUT_OFF:
             raise LLMAnswerError(
-                f"the answer of {self.model} was cut off at its length limit", subject=self.model, usage=spent
+                f"the answer of {self.model} was cut off at its length limit", subject=self.model, usage=paid
             )
         if not (message.text.strip() or message.tool_calls or message.invalid_tool_calls):
             raise LLMAnswerError(
-                f"{self.model} answered with neither text nor a tool call", subject=self.model, usage=spent
+                f"{self.model} answered with neither text nor a tool call", subject=self.model, usage=paid
             )
 
     def _slow(self, error: TimeoutError) -> LLMError:
@@ -172,6 +189,8 @@ class LLM:
         return LLMUnavailableError(said[:300], subject=self.model)
 
     def _fault(self, error: Exception) -> LLMError:
+        if isinstance(error, TimeoutError):
+            return self._slow(error)
         from actors.agents.llms.faults import fault_of  # noqa: PLC0415 - it imports the clients
 
         found = fault_of(error, provider=self.provider, model=self.model)

@@ -46,6 +46,15 @@ class Usage:
     estimated: bool = False
 
 
+def spent(usage: Usage) -> dict[str, int | None]:
+    """The usage as errors and runs carry it."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost_micro_usd": usage.cost_micro_usd,
+    }
+
+
 def _usd(input_: str, output: str, cached: str | None = None, *, long: Price | None = None) -> Price:
     """USD per million tokens, as price pages write them."""
     return Price(_micro(input_), _micro(output), None if cached is None else _micro(cached), long)

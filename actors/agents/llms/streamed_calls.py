@@ -60,9 +60,18 @@ def calls_of(chunks: Sequence[AIMessageChunk]) -> tuple[list[ToolCall], list[Inv
     return valid, invalid
 
 
+def said_in(chunks: Sequence[AIMessageChunk]) -> str:
+    """All that was written so far, words and arguments."""
+    return "".join(part for chunk in chunks for part in (chunk.text, *_arguments(chunk)))
+
+
 def size_of(chunk: AIMessageChunk) -> int:
     """Characters of arguments in the chunk."""
-    return sum(len(piece.get("args") or "") for piece in chunk.tool_call_chunks)
+    return sum(map(len, _arguments(chunk)))
+
+
+def _arguments(chunk: AIMessageChunk) -> list[str]:
+    return [piece.get("args") or "" for piece in chunk.tool_call_chunks]
 
 
 def calls_fault(chunks: Sequence[AIMessageChunk], size: int) -> str | None:

@@ -18,6 +18,8 @@ from actors.verification.rows import COPY
 from storage.errors import BlobError, HyvveError
 
 _SCORE = TypeAdapter(Score)
+# Of a decision, in the scratchpad.
+_TOLD = ("verdict", "score", "reasoning")
 
 
 async def make_verification_decision(
@@ -62,7 +64,7 @@ async def _run(arguments: SubmissionArguments, context: ToolContext) -> ToolResu
 
 def _decided(content: dict[str, Any]) -> ToolResult:
     """The decision, also for edges to route on, and for the tool that records it."""
-    told = {name: content[name] for name in ("verdict", "score", "reasoning")}
+    told = {name: content[name] for name in _TOLD}
     return ToolResult(content=content, scratchpad={SIGNAL_KEY: Signal.DECIDED.value, **told})
 
 
@@ -88,4 +90,5 @@ TOOL = Tool(
     description="Decide on a file that was scored before: ACCEPT, REJECT, REVIEW by a person, or ERROR.",
     args_model=SubmissionArguments,
     run=_run,
+    fills=(SIGNAL_KEY, *_TOLD),
 )

@@ -77,4 +77,5 @@ TOOL = Tool(
     description="Read a text, table, PDF or picture: its text, or what a picture is.",
     args_model=ReadFileContentArguments,
     run=_run,
+    fills=(SIGNAL_KEY,),
 )

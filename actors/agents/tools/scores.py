@@ -93,6 +93,7 @@ TEXT = Tool(
     args_model=SubmissionArguments,
     run=partial(_run, "text"),
     timeout_s=_TIMEOUT_S,
+    fills=(SIGNAL_KEY,),
 )
 IMAGE = Tool(
     name="get_image_verification_score",
@@ -100,4 +101,5 @@ IMAGE = Tool(
     args_model=SubmissionArguments,
     run=partial(_run, "image"),
     timeout_s=_TIMEOUT_S,
+    fills=(SIGNAL_KEY,),
 )

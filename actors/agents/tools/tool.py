@@ -51,13 +51,14 @@ class ToolResult:
     """What came of a call. `content` is JSON and goes to the model (`text` as it reads it), bounded in size.
 
     `left_out` says in sentences what was cut. `scratchpad` is merged into the workflow's. `error` is the code of what
-    went wrong, `None` where all went well; `content` then holds `error` and `message`.
+    went wrong, `None` where all went well; `content` then holds `error` and `message`, and `cause` is the error itself.
     """
 
     content: JsonObject
     left_out: tuple[str, ...] = ()
     scratchpad: JsonObject = field(default_factory=dict)
     error: str | None = None
+    cause: HyvveError | None = field(default=None, compare=False)
 
     @property
     def text(self) -> str:
@@ -68,14 +69,15 @@ class ToolResult:
     def failed(cls, error: HyvveError, *, scratchpad: JsonObject | None = None) -> ToolResult:
         """The error as data."""
         content = {"error": error.code, "message": error.message}
-        return cls(content=content, error=error.code, scratchpad=scratchpad or {})
+        return cls(content=content, error=error.code, scratchpad=scratchpad or {}, cause=error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool(Generic[ArgsT]):
     """`effect` is `writes` where a call changes something outside the run: such a call is made once, under a key.
 
-    `timeout_s` is for a tool that may take longer than others do.
+    `timeout_s` is for a tool that may take longer than others do. `fills` are the keys of the scratchpad that it writes
+    and that templates may name.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Tool(Generic[ArgsT]):
     run: Callable[[ArgsT, ToolContext], Awaitable[ToolResult]]
     effect: Literal["reads", "writes"] = "reads"
     timeout_s: float | None = None
+    fills: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
         """For `bind_tools`: `{"type": "function", "function": {name, description, parameters}}`."""
@@ -120,7 +123,8 @@ class Tool(Generic[ArgsT]):
 
     def _bounded(self, result: ToolResult, context: ToolContext) -> ToolResult:
         content, cut = fitted(result.content, context.limits.max_result_chars)
-        return replace(result, content=content, left_out=(*result.left_out, *cut))
+        left_out = (*result.left_out, *cut)
+        return replace(result, content=content, left_out=left_out, scratchpad=_clean(result.scratchpad))
 
     def _validated(self, arguments: Mapping[str, Any]) -> ArgsT:
         try:

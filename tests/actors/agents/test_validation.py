@@ -24,7 +24,8 @@ from tests.actors.agents.definitions import agent, compare, defined, edge, node,
 
 KNOWN = Known(
     llm=lambda choice: choice in {"stub-model", "google"},
-    tools=frozenset({"web_search"}),
+    tools=frozenset({"web_search", "decide"}),
+    fills={"decide": ("verdict", "score")},
     llms=("stub-model", "google"),
 )
 
@@ -49,6 +50,13 @@ def test_a_sound_definition_has_no_fault() -> None:
             agent_configs=[agent(system_message_template="{topic} {a} {workflow_scratchpad.x} {{braces}} {current_task_description}")],
             nodes=[node("a", output_schema={"type": "object"}), node("b")], inputs=["topic"],
         ),
+        payload(
+            edge("a", "b", signal("DONE")), nodes=[node("a"), node("b", "Teller")],
+            agent_configs=[
+                agent(allowed_tools=["decide"]),
+                agent("Teller", system_message_template="{verdict}: {score} points, {routing_signal}"),
+            ],
+        ),
     ]  # fmt: skip
     assert [found(each) for each in sound] == [[]] * len(sound)
 
@@ -67,6 +75,7 @@ def test_a_sound_definition_has_no_fault() -> None:
         (payload(edge("a", "END"), agent_configs=[agent(llm_choice="none")]), "$.agent_configs[0].allowed_tools", "no_tools"),
         (payload(edge("a", "END"), agent_configs=[agent(), agent()]), "$.agent_configs[1].name", "duplicate"),
         (payload(edge("a", "END"), agent_configs=[agent(system_message_template="On {topic}: {topic}")]), "$.agent_configs[0].system_message_template", "unfilled_placeholder"),
+        (payload(edge("a", "END"), agent_configs=[agent(system_message_template="{verdict}"), agent("b", allowed_tools=["decide"])]), "$.agent_configs[0].system_message_template", "unfilled_placeholder"),
         (payload(edge("a", "END"), agent_configs=[agent(system_message_template='Say {"a": 1}')]), "$.agent_configs[0].system_message_template", "unfilled_placeholder"),
         (payload(edge("a", "END"), agent_configs=[agent(system_message_template="open { brace")]), "$.agent_configs[0].system_message_template", "template"),
         (payload(edge("a", "END"), nodes=[node("a", "Nobody")]), "$.nodes[0].agent_config_name", "unknown_agent"),

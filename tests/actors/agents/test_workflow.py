@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -72,6 +74,9 @@ def flow(*edges: dict[str, Any], agents: dict[str, dict[str, Any]] | None = None
     for each in document["nodes"]:
         each["agent_config_name"] = each["id"]
     return document
+
+
+DEEP = '{"query": "q", "more": ' + "[" * 300 + "]" * 300 + "}"
 
 
 async def test_one_agent_answers_the_task(bench: Bench) -> None:
@@ -231,7 +236,11 @@ async def test_a_loop_that_nobody_leaves_ends_at_its_limit(bench: Bench) -> None
     [
         (tool_call("delete_everything", {}), "there is no tool 'delete_everything'; use one of: web_search"),
         (tool_call("web_search", {"query": ""}), "wrong arguments for 'web_search': query"),
-        (tool_call("web_search", '{"query": '), "the arguments of 'web_search' are not JSON"),
+        (tool_call("web_search", '{"query": '), "'web_search' was not called: its arguments are no JSON"),
+        (
+            tool_call("web_search", DEEP),
+            "'web_search' was not called: its arguments are nested deeper than the limit of 64",
+        ),
     ],
 )
 async def test_a_call_that_cannot_be_made_is_told_once_and_then_fails_the_step(
@@ -344,6 +353,21 @@ async def test_a_scratchpad_past_its_limit_fails_the_step_that_would_fill_it(ben
     assert outcome.error is not None
     assert outcome.error["code"] == "scratchpad_too_large"
     assert "1,048,576" in outcome.message
+
+
+@pytest.mark.parametrize("value", ["x" * 50_000, json.loads("[" * 50 + "1," * 50_000 + "1" + "]" * 50)])
+async def test_instructions_past_their_limit_are_never_put_together(bench: Bench, value: Any) -> None:
+    """A template of two thousand placeholders, each of a large value, would take gigabytes."""
+    template = "{workflow_scratchpad}" * 2_000
+    document = payload(edge("a", "END"), agent_configs=[agent(system_message_template=template)])
+    tracemalloc.start()
+    outcome = await run(bench, document, initial_scratchpad={"big": value})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert outcome.error is not None, outcome.status
+    assert (outcome.error["code"], bench.stub.calls) == ("prompt_too_large", [])
+    assert "1,048,576" in outcome.message
+    assert most < 50_000_000
 
 
 async def test_a_node_is_not_entered_with_what_only_branches_together_made_too_large(bench: Bench) -> None:

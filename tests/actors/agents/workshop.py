@@ -13,7 +13,9 @@ from actors.agents.deps import ToolContext
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.node_step import Workshop
 from actors.agents.tools.tool import Tool, ToolResult
+from actors.errors import ToolArgumentsError
 from actors.settings import LLMProviderSettings, LLMSettings, ToolSettings
+from storage.errors import BlobUnavailableError
 from tests.stubs.openai import OpenAIStub
 
 
@@ -28,12 +30,16 @@ class Note(BaseModel):
 
 @dataclass
 class Bench:
-    """`searches` and `notes` are the calls that the tools really got, with the wallet that they were made for."""
+    """`searches` and `notes` are the calls that the tools really got, with the wallet that they were made for.
+
+    While it is `down`, no note can be taken; one without a key passes the schema and is refused by the tool.
+    """
 
     stub: OpenAIStub
     searches: list[str] = field(default_factory=list)
     notes: list[tuple[str, Any]] = field(default_factory=list)
     wallets: list[str | None] = field(default_factory=list)
+    down: bool = False
 
     async def search(self, query: Query, context: ToolContext) -> ToolResult:
         self.searches.append(query.query)
@@ -41,6 +47,10 @@ class Bench:
         return ToolResult(content={"results": [f"a page about {query.query}"]})
 
     async def note(self, note: Note, context: ToolContext) -> ToolResult:
+        if self.down:
+            raise BlobUnavailableError("the notes are not to be reached")
+        if not note.key:
+            raise ToolArgumentsError("a note needs a key")
         self.notes.append((note.key, note.value))
         self.wallets.append(context.wallet)
         # A number stands for so many characters.

@@ -18,13 +18,16 @@ from actors.agents.llms.llm import LLM, Answer
 from actors.errors import (
     LLMAnswerError,
     LLMError,
+    LLMKeyError,
     LLMQuotaError,
     LLMRateLimitedError,
     LLMRefusedError,
     LLMUnavailableError,
 )
+from actors.runs.retrying import classify
 from actors.settings import LLMProviderSettings, LLMSettings
 from tests.stubs import gemini, openai
+from tests.stubs.atoma import AtomaStub
 from tests.stubs.gemini import GeminiStub
 from tests.stubs.http import Reply, StubServer
 from tests.stubs.openai import OpenAIStub
@@ -97,6 +100,14 @@ def stalled(far: Far) -> Reply:
     return replace(whole, chunks=(first + second, *rest), pause_s=30)
 
 
+def assert_paid(error: LLMError) -> None:
+    """An answer that broke off has cost its prompt and what had come of it."""
+    usage = error.details["usage"]
+    assert usage["prompt_tokens"] > 5
+    assert usage["completion_tokens"] > 0
+    assert usage["cost_micro_usd"] > usage["prompt_tokens"]
+
+
 async def streamed(llm: LLM, **arguments: Any) -> tuple[Answer, list[str]]:
     pieces: list[str] = []
     answer = await llm.ask(ASKED, on_token=pieces.append, **arguments)
@@ -154,7 +165,7 @@ async def test_a_tool_is_offered_called_and_answered(far: Far, stream: bool) -> 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, LLMRefusedError), (401, LLMRefusedError), (403, LLMRefusedError), (404, LLMRefusedError),
+        (400, LLMRefusedError), (401, LLMKeyError), (403, LLMKeyError), (404, LLMRefusedError),
         (429, LLMRateLimitedError), (500, LLMUnavailableError), (503, LLMUnavailableError),
     ],
 )  # fmt: skip
@@ -168,6 +179,18 @@ async def test_a_providers_refusal_is_classified_and_not_repeated(
     assert type(caught.value) is kind
     assert "no, thank you" in caught.value.message
     assert len(far.stub.calls) == 1  # whoever runs the step tries again, and says so
+    # Nothing was begun, so nothing is paid.
+    assert "usage" not in caught.value.details
+    kept = {"llm_refused": "permanent", "llm_key": "needs_person"}
+    assert classify(caught.value) == kept.get(caught.value.code, "retryable")
+
+
+async def test_googles_way_to_refuse_a_key_is_known_from_other_bad_requests() -> None:
+    async with GeminiStub(script=[gemini.error(400, "API key not valid.", reason="API_KEY_INVALID")]) as stub:
+        far = Far(stub, "gemini-x", gemini.generated, openai.calls, gemini.error)
+        with pytest.raises(LLMKeyError, match="API key not valid"):
+            await far.llm().ask(ASKED)
+        await far.catalogue.close()
 
 
 async def test_how_long_to_wait_is_passed_on() -> None:
@@ -262,18 +285,20 @@ async def test_a_stream_that_falls_silent_is_given_up_in_time(far: Far) -> None:
     far.stub.script.append(stalled(far))
     pieces: list[str] = []
     started = time.monotonic()
-    with pytest.raises(LLMUnavailableError):
+    with pytest.raises(LLMUnavailableError) as caught:
         await far.llm(silence_s=2.0).ask(ASKED, on_token=pieces.append)
     assert time.monotonic() - started < 25
     assert pieces  # what had come was passed on
+    assert_paid(caught.value)
 
 
 async def test_a_stream_that_ends_early_is_no_answer(far: Far) -> None:
     far.stub.script.append(far.says("The capital of Peru is Lima.", finish=None))
     if far.choice == "gpt-x":
         far.stub.script[0] = openai.streamed("The capital of Peru", finish=None)
-    with pytest.raises(LLMUnavailableError, match="ended before its answer did"):
+    with pytest.raises(LLMUnavailableError, match="ended before its answer did") as caught:
         await streamed(far.llm())
+    assert_paid(caught.value)
 
 
 async def test_a_stream_whose_connection_breaks_is_no_answer(far: Far) -> None:
@@ -319,9 +344,35 @@ async def test_arguments_without_end_are_given_up_in_time(written: str) -> None:
     call = openai.tool_call("web_search", written)
     async with OpenAIStub(script=[openai.streamed("", tool_calls=[call], finish="tool_calls")]) as stub:
         far = Far(stub, "gpt-x", openai.completion, openai.calls, openai.error)
-        with pytest.raises(LLMAnswerError, match="characters of arguments"):
+        with pytest.raises(LLMAnswerError, match="characters of arguments") as caught:
             await asyncio.wait_for(far.llm().ask(ASKED, tools=[SEARCH], on_token=lambda _: None), 30)
         await far.catalogue.close()
+    # About four characters a token.
+    assert caught.value.details["usage"]["completion_tokens"] > 2_000
+
+
+async def test_atoma_is_asked_in_its_own_name_and_refuses_in_its_own_way() -> None:
+    async with AtomaStub(
+        script=[
+            openai.calls(openai.tool_call("web_search", {"query": "Peru"})), openai.completion("Lima."),
+            openai.error(402, "Payment required"), openai.error(401, "no such key"),
+        ]
+    ) as stub:  # fmt: skip
+        far = Far(stub, "atoma", openai.completion, openai.calls, openai.error)
+        llm = far.llm()
+        first, _ = await streamed(llm, tools=[SEARCH])
+        [call] = first.message.tool_calls
+        second, _ = await streamed(llm)
+        for kind in (LLMQuotaError, LLMKeyError):
+            with pytest.raises(kind, match="at atoma"):
+                await streamed(llm)
+        await far.catalogue.close()
+    assert (call["args"], second.message.text) == ({"query": "Peru"}, "Lima.")
+    assert (second.usage.prompt_tokens, second.usage.cost_micro_usd is None) == (400, True)
+    assert {each.body["model"] for each in stub.calls} == {"meta-llama/Llama-3.3-70B-Instruct"}
+    assert {each.headers["authorization"] for each in stub.calls} == {"Bearer k-1"}
+    assert list(stub.calls[0].tools) == ["web_search"]
+    assert stub.sealed == []
 
 
 async def test_a_server_that_counts_nothing_is_estimated_and_says_so() -> None:

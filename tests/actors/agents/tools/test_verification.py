@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.agents.search.registry import open_search
+from actors.agents.tools.registry import TOOLS
 from actors.agents.tools.tool import ToolResult
 from actors.settings import SearchSettings
 from actors.verification.inprocess import InProcessVerification
@@ -47,6 +48,8 @@ async def test_the_verdict_is_the_one_that_verification_gives(bench: Bench, data
     assert decided.content["score"] == row.score
     assert decided.content["reasoning"] == row.reasoning
     assert signals[1:] == ["SCORED", "DECIDED"]
+    # What definitions are told that it writes, so that templates may name it.
+    assert decided.scratchpad.keys() == set(TOOLS["make_verification_decision"].fills)
 
 
 async def test_a_copy_is_signalled_when_it_is_read_and_rejected_without_a_score(bench: Bench) -> None:
