@@ -10,18 +10,32 @@ import contextlib
 from collections.abc import Iterator
 
 from actors.providers.models import Job
+from actors.providers.webhooks import Webhook
 from actors.runs.subscriptions import Subscriptions
 from storage.cache import Cache
 from storage.tasks import end
 
 _CHANNEL = "hyvve:jobs"
 _QUIET_S = 60.0
-_RING = "return redis.call('PUBLISH', KEYS[1], ARGV[1])"
+# The word first: a delivery counts as taken only once it has been told.
+_RING_ONCE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+if ARGV[2] ~= '' then redis.call('PUBLISH', KEYS[2], ARGV[2]) end
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+return 1
+"""
 
 
-async def ring(cache: Cache, job: Job) -> None:
-    """Tell whoever waits for this job to look. Raises `CacheUnavailableError`."""
-    await cache.script(_RING, [_CHANNEL], [_word(job)])
+async def ring_once(cache: Cache, webhook: Webhook, job: Job | None, *, tolerance_s: int) -> bool:
+    """Whether this delivery was not seen before: then whoever waits for its job is told to look. One that is replayed,
+    or sent again after we took it, tells nobody.
+
+    It is remembered for as long as its signature would be accepted. Raises `CacheUnavailableError`; then it was not
+    taken, and counts when it is sent again.
+    """
+    keys = [f"hyvve:webhook:{webhook.id}", _CHANNEL]
+    word = "" if job is None else _word(job)
+    return bool(await cache.script(_RING_ONCE, keys, [max(1, 2 * tolerance_s * 1000), word]))
 
 
 class JobBell:

@@ -31,6 +31,8 @@ _MODERATED = (
     "flagged as sensitive", "(e005)", "content policy",
 )  # fmt: skip
 _PLACE = re.compile(r"([a-z_][\w.\[\]]{0,199}): ")
+# Text Generation Inference and its kin, in a plain `error`: which input it is stands in backticks.
+_QUOTED = re.compile(r"(?:Input validation error:|Error in) `(?:parameters\.)?([A-Za-z_][\w.\[\]]{0,199})`")
 _PASSING = frozenset({408, 409, 425})
 _NO_URL = frozenset({"InvalidURL", "UnsupportedProtocol", "LocalProtocolError", "NonHttpUrlClientError"})
 # By the names of their classes: httpx, httpx2 and aiohttp are not all installed.
@@ -93,7 +95,9 @@ def of_words(said: str) -> type[ProviderError] | None:
 
 
 def told(body: bytes) -> tuple[str, str, str]:
-    """(sentence, code, field) of an error's body: OpenAI's and Anthropic's envelope, RFC 7807, FastAPI's, or plain."""
+    """(sentence, code, field) of an error's body: OpenAI's and Anthropic's envelope, RFC 7807, FastAPI's, the plain
+    `error` of Hugging Face, or plain text.
+    """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -111,7 +115,8 @@ def told(body: bytes) -> tuple[str, str, str]:
         said = fault or found.get("detail") or found.get("title") or found.get("message") or found
         if isinstance(said, list):
             said = "; ".join(str(each) for each in said)
-        return str(said), str(found.get("error_type") or ""), ""
+        quoted = _QUOTED.search(str(said))
+        return str(said), str(found.get("error_type") or ""), quoted[1] if quoted else ""
     said = str(fault.get("message") or fault)
     # Anthropic puts the place before its sentence.
     place = _PLACE.match(said)

@@ -10,7 +10,9 @@ import time
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, final
+from typing import Any, ClassVar, final
+
+from pydantic import SecretStr
 
 from actors.errors import ProviderAnswerError, ProviderUnavailableError
 from actors.providers.base import AIProvider
@@ -27,7 +29,12 @@ _CANCEL_S = 4.0
 
 
 class JobProvider(AIProvider):
-    """A provider that accepts work first. A job outlives whoever began it: it can be finished by its id, anywhere."""
+    """A provider that accepts work first. A job outlives whoever began it: it can be finished by its id, anywhere.
+
+    `webhook_setting` is where the secret comes from that it signs its webhooks with.
+    """
+
+    webhook_setting: ClassVar[str] = "HYVVE_PROVIDER_WEBHOOK_SECRETS"
 
     @abstractmethod
     async def begin(self, payload: Payload, *, idempotency_key: str | None) -> Job:
@@ -42,6 +49,10 @@ class JobProvider(AIProvider):
     @abstractmethod
     async def stop(self, job: Job) -> None:
         """End the job at the provider. One that has ended already is left as it is."""
+
+    async def signing_secret(self) -> SecretStr | None:
+        """What its webhooks are signed with; `None` where nobody knows, and then none is taken."""
+        return self.reach.webhook_secret
 
     def webhook_job(self, body: Mapping[str, Any]) -> Job | None:  # noqa: ARG002 - for subclasses
         """The job that a verified webhook tells of; `None` where it tells of none."""

@@ -6,17 +6,24 @@ headers of an error; a transport of ours hands it no error to repeat.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+import logging
 import math
 import re
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from pydantic import SecretStr
+
 from actors.errors import (
     JobCanceledError,
     JobFailedError,
+    MissingExtraError,
+    MissingKeyError,
     ProviderAnswerError,
     ProviderError,
     ProviderUnavailableError,
@@ -24,7 +31,7 @@ from actors.errors import (
 )
 from actors.providers import openapi
 from actors.providers.faults import HTTPFault, of_status, of_words
-from actors.providers.files import File, at, sent
+from actors.providers.files import File, Files, at, sent
 from actors.providers.jobs import JobProvider
 from actors.providers.models import (
     Capabilities,
@@ -39,10 +46,13 @@ from actors.providers.models import (
 )
 from actors.providers.placing import senses
 from actors.providers.schema import file_paths
+from actors.settings import ProviderReach, ProviderSettings
 
 if TYPE_CHECKING:
     import replicate.client
     from replicate.prediction import Prediction
+
+log = logging.getLogger(__name__)
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _MODEL = re.compile(rf"(?P<owner>{_PART})/(?P<name>{_PART})(?::(?P<version>[A-Za-z0-9]{{1,100}}))?")
@@ -55,6 +65,8 @@ _PASSING = re.compile(
     r"\(code: PA\)|please retry|try again|\bE(1000|6716|8367|8765|9243|9825|004)\b|queue is full", re.IGNORECASE
 )
 _LOG_CHARS = 2000
+# For so long it is not asked again for a secret that it did not tell.
+_UNTOLD_S = 60.0
 
 
 class ReplicateProvider(JobProvider):
@@ -66,7 +78,15 @@ class ReplicateProvider(JobProvider):
     key_setting = "REPLICATE_API_TOKEN"
     featured = ("black-forest-labs/flux-schnell", "openai/whisper", "meta/meta-llama-3-70b-instruct")
 
+    webhook_setting = "REPLICATE_WEBHOOK_SECRET"
+
     _client: replicate.client.Client | None = None
+
+    def __init__(self, reach: ProviderReach, settings: ProviderSettings, files: Files) -> None:
+        super().__init__(reach, settings, files)
+        self._asking = asyncio.Lock()
+        self._secret: SecretStr | None = None
+        self._secret_until = -math.inf
 
     def describe(self) -> Capabilities:
         return Capabilities(
@@ -158,11 +178,25 @@ class ReplicateProvider(JobProvider):
             return None
         return Job(id=found, provider=self.name, model=str(body.get("model") or "")[:200], status=status[:50])
 
-    async def webhook_secret(self) -> str:
-        """The secret that this account's webhooks are signed with."""
+    async def signing_secret(self) -> SecretStr | None:
+        """The one that was set, or else this account's, which Replicate tells; remembered for a while, and so is that
+        it did not, for anybody may send webhooks that ask for it.
+        """
+        if self.reach.webhook_secret is not None:
+            return self.reach.webhook_secret
+        async with self._asking:
+            if time.monotonic() >= self._secret_until:
+                try:
+                    self._secret, wait_s = await self._told_secret(), self.settings.model_ttl_s
+                except (ProviderError, MissingKeyError, MissingExtraError) as error:
+                    log.warning("replicate does not say what it signs webhooks with: %s", error)
+                    self._secret, wait_s = None, _UNTOLD_S
+                self._secret_until = time.monotonic() + wait_s
+            return self._secret
 
-        async def ask() -> str:
-            return str((await self._opened().webhooks.default.async_secret()).key)
+    async def _told_secret(self) -> SecretStr:
+        async def ask() -> SecretStr:
+            return SecretStr(str((await self._opened().webhooks.default.async_secret()).key))
 
         return await self.guarded(ask, None, None)
 

@@ -19,7 +19,6 @@ import orjson
 from pydantic import SecretStr
 
 from actors.errors import MissingKeyError, WebhookRefusedError
-from storage.cache import Cache
 
 _MAX_HEADER_CHARS = 4096
 
@@ -34,17 +33,22 @@ class Webhook:
 
 
 def verified(
-    headers: Mapping[str, str], body: bytes, *, secret: SecretStr | None, tolerance_s: int, now: datetime
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    secret: SecretStr | None,
+    tolerance_s: int,
+    now: datetime,
+    setting: str = "REPLICATE_WEBHOOK_SECRET",
 ) -> Webhook:
     """The delivery, if its signature is right and no older, nor further ahead, than `tolerance_s`.
 
     `body` is the raw one, as it came. Raises `WebhookRefusedError` with the reason, or `MissingKeyError` while there is
-    no secret to verify with: then nothing is accepted.
+    no secret to verify with, which is `setting`'s to give: then nothing is accepted.
     """
     if secret is None:
         raise MissingKeyError(
-            "webhooks cannot be verified: set REPLICATE_WEBHOOK_SECRET to the secret that the provider signs with",
-            subject="webhook",
+            f"webhooks cannot be verified: set {setting} to the secret that the provider signs with", subject="webhook"
         )
     lower = {name.lower(): value for name, value in headers.items()}
     delivery, stamp, signatures = (lower.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature"))
@@ -72,18 +76,6 @@ def verified(
     if not isinstance(told, dict):
         raise WebhookRefusedError("the webhook's body is no JSON object", subject=subject)
     return Webhook(delivery, signed_at, told)
-
-
-async def is_first(webhook: Webhook, cache: Cache, *, tolerance_s: int) -> bool:
-    """Whether this delivery was not seen before: one that is replayed, or sent again after we took it, is not.
-
-    It is remembered for as long as its signature would be accepted. Raises `CacheUnavailableError`.
-    """
-    key = f"hyvve:webhook:{webhook.id}"
-    return bool(await cache.script(_FIRST, [key], [max(1, 2 * tolerance_s * 1000)]))
-
-
-_FIRST = "return redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[1]) and 1 or 0"
 
 
 def signature(delivery: str, stamp: int, body: bytes, secret: SecretStr) -> str:

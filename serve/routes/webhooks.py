@@ -35,19 +35,19 @@ async def take_webhook(request: Request, given: Given, provider: Provider) -> Re
     if not isinstance(known, JobProvider):
         raise UnknownProviderError(f"{provider} sends no webhooks", subject=provider)
     tolerance_s = known.settings.webhook_tolerance_s
+    secret = await known.signing_secret()
     try:
         webhook = webhooks.verified(
-            request.headers, await request.body(), secret=known.reach.webhook_secret, tolerance_s=tolerance_s, now=now()
-        )
+            request.headers, await request.body(), secret=secret, tolerance_s=tolerance_s, now=now(),
+            setting=known.webhook_setting,
+        )  # fmt: skip
     except (WebhookRefusedError, MissingKeyError) as error:
         logger.warning("a webhook for %s is refused: %s", provider, error)
         await _record(given, provider, "refused", delivery_id=error.subject, reason=error.message)
         raise
     try:
-        first = await webhooks.is_first(webhook, given.cache, tolerance_s=tolerance_s)
         job = known.webhook_job(webhook.body)
-        if first and job is not None:
-            await bell.ring(given.cache, job)
+        first = await bell.ring_once(given.cache, webhook, job, tolerance_s=tolerance_s)
     except CacheUnavailableError as error:
         # Whoever waits for the job asks for it by itself, and the provider sends it again.
         await _record(given, provider, "ignored", delivery_id=webhook.id, reason=error.message)

@@ -15,6 +15,9 @@ from tests.stubs.http import Reply, Request, StubServer
 
 
 def error(status: int, said: Any, **headers: str) -> Reply:
+    """As the Hub and Text Generation Inference say it: a sentence, and in it the input that it is about. Providers
+    behind the router answer in OpenAI's envelope (`openai.error`).
+    """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(orjson.dumps({"error": said}), status, named)
 

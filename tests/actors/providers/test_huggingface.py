@@ -39,7 +39,8 @@ async def hub() -> AsyncIterator[HuggingFaceStub]:
 @pytest.fixture
 def far(stub: HuggingFaceStub, hub: HuggingFaceStub) -> FarSide:
     def fails(status: int, said: str, *, field: str | None = None, **headers: str) -> None:
-        stub.script.append(openai.error(status, said, param=field, **headers))
+        words = f"Input validation error: `{field}`: {said}" if field else said
+        stub.script.append(huggingface.error(status, words, **headers))
 
     return FarSide(
         stub=stub,

@@ -9,10 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from actors.errors import MissingKeyError, WebhookRefusedError
 from actors.providers import webhooks
-from actors.providers.webhooks import is_first, signature, verified
+from actors.providers.bell import ring_once
+from actors.providers.models import Job
+from actors.providers.webhooks import signature, verified
 from storage.cache import Cache
 from storage.errors import CacheUnavailableError
 from tests.stubs.http import Request
@@ -20,6 +23,7 @@ from tests.stubs.replicate import SECRET, End, Model, ReplicateStub
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 KEY = SecretStr(SECRET)
+JOB = Job(id="p1", provider="replicate", model="acme/llama", status="succeeded")
 
 
 @pytest.fixture
@@ -137,12 +141,27 @@ def test_a_time_that_is_none_is_refused(stamp: str) -> None:
 
 async def test_a_delivery_that_is_replayed_is_known(stub: ReplicateStub, cache: Cache) -> None:
     webhook = taken(*stub.webhook("p1", at=NOW))
-    assert await is_first(webhook, cache, tolerance_s=300)
-    assert not await is_first(webhook, cache, tolerance_s=300)
+    assert await ring_once(cache, webhook, JOB, tolerance_s=300)
+    assert not await ring_once(cache, webhook, JOB, tolerance_s=300)
+
+
+async def test_a_delivery_that_could_not_be_told_is_none_that_was_taken(
+    stub: ReplicateStub, cache: Cache, redis_url: str
+) -> None:
+    """The provider sends it again, and then whoever waits for the job must hear of it."""
+    webhook = taken(*stub.webhook("p1", at=NOW))
+    async with Redis.from_url(redis_url) as redis:
+        await redis.execute_command("ACL", "SETUSER", "default", "-publish")  # type: ignore[no-untyped-call]
+        try:
+            with pytest.raises(CacheUnavailableError):
+                await ring_once(cache, webhook, JOB, tolerance_s=300)
+        finally:
+            await redis.execute_command("ACL", "SETUSER", "default", "+publish")  # type: ignore[no-untyped-call]
+    assert await ring_once(cache, webhook, JOB, tolerance_s=300)
 
 
 async def test_without_redis_nobody_guesses(stub: ReplicateStub) -> None:
     cache = Cache("unix:///nowhere/redis.sock")
     with pytest.raises(CacheUnavailableError):
-        await is_first(taken(*stub.webhook("p1", at=NOW)), cache, tolerance_s=300)
+        await ring_once(cache, taken(*stub.webhook("p1", at=NOW)), JOB, tolerance_s=300)
     await cache.close()
