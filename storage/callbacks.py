@@ -216,6 +216,7 @@ async def resend(session: AsyncSession, run_id: UUID, callback_id: UUID) -> Call
             f"callback {callback_id} is neither delivered nor given up: it is tried again by itself, after "
             f"{row.next_at.isoformat()}",
             subject=str(callback_id),
+            state={"status": "waiting", "attempts": row.attempts, "next_at": row.next_at},
         )
     moment = (await session.execute(select(func.clock_timestamp()))).scalar_one()
     row.delivered_at = row.given_up_at = row.error = None

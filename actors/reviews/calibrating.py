@@ -40,12 +40,15 @@ async def apply(
     found = await proposal(session, campaign, settings)
     subject = campaign.onchain_campaign_id
     if found.proposed is None:
-        raise CalibrationChangedError(f"nothing is proposed for campaign {subject!r}: {found.reason}", subject=subject)
+        raise CalibrationChangedError(
+            f"nothing is proposed for campaign {subject!r}: {found.reason}",
+            subject=subject, state={"status": "nothing", "digest": None},
+        )  # fmt: skip
     if found.digest != digest:
         raise CalibrationChangedError(
             f"the proposal for campaign {subject!r} has changed since it was shown: look at it again, and apply what "
             "you see then",
-            subject=subject, digest=found.digest,
+            subject=subject, state={"status": "proposed", "digest": found.digest},
         )  # fmt: skip
     document = found.document()
     row = await campaign_thresholds.apply(

@@ -168,6 +168,7 @@ async def test_reviewers_decisions_calibrate_the_campaign_once_its_creator_has_s
     stale = await client.post(f"{url}/apply", json={"digest": seen["digest"]}, headers=CREATOR)
     assert (stale.status_code, stale.json()["code"]) == (409, "calibration_changed")
     seen = (await client.get(url, headers=CREATOR)).json()
+    assert stale.json()["state"] == {"status": "proposed", "digest": seen["digest"]}
     refused = await client.post(f"{url}/apply", json={"digest": seen["digest"]})
     assert refused.status_code == 403
     assert (await client.post(f"{url}/apply", json={"digest": "x"}, headers=CREATOR)).status_code == 422
@@ -198,4 +199,4 @@ async def test_without_decisions_nothing_is_proposed_and_nothing_can_be_applied(
     applied = await client.post(
         "/campaigns/campaign_1/calibration/apply", json={"digest": "0" * 64}, headers=CREATOR
     )  # fmt: skip
-    assert applied.status_code == 409
+    assert (applied.status_code, applied.json()["state"]["status"]) == (409, "nothing")
