@@ -411,6 +411,12 @@ class ProviderQuotaError(ProviderRefusedError):
     code = "provider_quota"
 
 
+class FileForbiddenError(ProviderError):
+    """A file was named that the wallet which the run belongs to may not read; `subject` is its reference."""
+
+    code = "file_forbidden"
+
+
 class JobFailedError(ProviderError):
     """The model itself failed at its work; `subject` is the job's id, `details["logs"]` the end of its log."""
 
@@ -460,7 +466,9 @@ class ReviewTimedOutError(ReviewError):
 
 
 class CalibrationChangedError(ReviewError):
-    """What would be applied is not what is proposed now; `details["digest"]` names that, where there is one."""
+    """What would be applied is not what is proposed now; `details["state"]` has the digest of that, where there is
+    one.
+    """
 
     code = "calibration_changed"
 

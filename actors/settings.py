@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 
@@ -193,6 +194,7 @@ class ProviderReach(BaseModel):
 
 
 _NAMED = r"^[a-z][a-z0-9_-]*=.+$"
+_WEBHOOK = r"^[a-z][a-z0-9_-]*=https://.+$"
 # A second of the machine, or a million tokens: in, out, cached in.
 _PROVIDER_PRICE = r"^[^=]+=\d+(\.\d{1,6})?(/\d+(\.\d{1,6})?){0,2}$"
 
@@ -211,6 +213,9 @@ class ProviderSettings(BaseModel):
     # Of providers found by entry point, each `name=value`.
     keys: tuple[SecretStr, ...] = ()
     urls: tuple[Annotated[str, StringConstraints(pattern=_NAMED)], ...] = ()
+    # Where they send their webhooks, and what they sign them with; those without a secret are refused.
+    webhook_urls: tuple[Annotated[str, StringConstraints(pattern=_WEBHOOK)], ...] = ()
+    webhook_secrets: tuple[SecretStr, ...] = ()
     # Models to offer beside the built-in ones, each `provider:model`.
     models: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*:.+$")], ...] = ()
     # `model=usd` a second, or `model=input/output` or `…/cached input`, USD per million tokens.
@@ -227,22 +232,34 @@ class ProviderSettings(BaseModel):
     # How long what a provider tells of a model is believed.
     model_ttl_s: float = Field(default=600.0, ge=0)
 
-    @field_validator("keys")
+    @field_validator("keys", "webhook_secrets")
     @classmethod
-    def _are_named(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if not all(re.match(_NAMED, key.get_secret_value()) for key in keys):
-            raise ValueError("each should be name=key")
-        return keys
+    def _are_named(cls, given: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        if not all(re.match(_NAMED, each.get_secret_value()) for each in given):
+            raise ValueError(f"each should be name={'key' if info.field_name == 'keys' else 'secret'}")
+        return given
 
     def reach_of(self, name: str) -> ProviderReach:
         """How to reach the provider of that name: a built-in one, or one found by entry point."""
         if name in ("replicate", "openai", "anthropic", "huggingface"):
             found: ProviderReach = getattr(self, name)
             return found
-        written = {name: value for name, _, value in (each.partition("=") for each in self.urls)}
-        keys = {name: key for name, _, key in (each.get_secret_value().partition("=") for each in self.keys)}
-        key = keys.get(name)
-        return ProviderReach(base_url=written.get(name), api_key=None if key is None else SecretStr(key))
+        return ProviderReach(
+            base_url=_of(name, self.urls),
+            api_key=_secret_of(name, self.keys),
+            webhook_url=_of(name, self.webhook_urls),
+            webhook_secret=_secret_of(name, self.webhook_secrets),
+        )
+
+
+def _of(name: str, written: Iterable[str]) -> str | None:
+    """The value of `name` among those written `name=value`."""
+    return next((value for named, _, value in (each.partition("=") for each in written) if named == name), None)
+
+
+def _secret_of(name: str, written: Iterable[SecretStr]) -> SecretStr | None:
+    value = _of(name, (each.get_secret_value() for each in written))
+    return None if value is None else SecretStr(value)
 
 
 class ReviewSettings(BaseModel):
@@ -254,6 +271,8 @@ class ReviewSettings(BaseModel):
     form_llm: str | None = None
     # Who is in the groups that reviews are given or escalated to; a group that is not here is anybody.
     groups: dict[str, tuple[str, ...]] = {}
+    # Checkpoints that are on in all runs beside the built-in three, each with its options.
+    checkpoints: dict[str, dict[str, Any]] = {}
     # An API key is a front end's, whose people are told apart by name; else where several must agree it is one voice.
     keys_speak_for_many: bool = True
 

@@ -18,6 +18,7 @@ from actors.agents.workflows import Workflows
 from actors.forks import FORKS
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
+from actors.providers.rights import Rights
 from actors.reviews.groups import Groups
 from actors.reviews.service import Reviews
 from actors.reviews.teams.service import TeamRuns
@@ -84,8 +85,9 @@ def build_app(
 
     store = open_store(storage_settings)
     fetcher = ContentFetcher(storage_settings, store)
-    providers = ProviderRegistry(provider_settings or ProviderSettings(), Files.of(fetcher, store))
-    team_runs = TeamRuns(database, run_service, providers, llms, storage_settings)
+    files = Files.of(fetcher, store, Rights(database).require)
+    providers = ProviderRegistry(provider_settings or ProviderSettings(), files)
+    team_runs = TeamRuns(database, run_service, providers, llms, storage_settings, checkpoints=reviewing.checkpoints)
     cache = Cache(storage_settings.redis_url)
 
     @asynccontextmanager

@@ -83,12 +83,17 @@ def authorize(principal: Principal, wallet: str | None) -> Principal:
     return principal if wallet is None else replace(principal, wallet=wallet)
 
 
-def require_owner(principal: Principal, owner: str | None, *, noun: str, subject: str) -> None:
-    """Raises `ForbiddenError` unless what belongs to `owner` is this caller's to see and to change.
+def owns(principal: Principal, owner: str | None) -> bool:
+    """Whether what belongs to `owner` is this caller's to see and to change.
 
     The system's (no owner) is everybody's who was admitted. A caller with an API key that names no wallet acts for all.
     """
-    if owner is None or principal.wallet == owner or (principal.kind == "api_key" and principal.wallet is None):
+    return owner is None or principal.wallet == owner or (principal.kind == "api_key" and principal.wallet is None)
+
+
+def require_owner(principal: Principal, owner: str | None, *, noun: str, subject: str) -> None:
+    """Raises `ForbiddenError` unless the caller `owns` it."""
+    if owns(principal, owner):
         return
     if principal.wallet is None:
         raise ForbiddenError(

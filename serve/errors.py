@@ -119,6 +119,7 @@ _STATUS: dict[type[HyvveError], int] = {
     actors_errors.UnknownProviderError: 404,
     actors_errors.UnknownModelError: 422,
     actors_errors.PayloadFaultsError: 422,
+    actors_errors.FileForbiddenError: 403,
     actors_errors.WebhookRefusedError: 401,
     actors_errors.BadProviderError: 503,
     actors_errors.ProviderUnavailableError: 503,

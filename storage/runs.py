@@ -65,6 +65,7 @@ class Run(Base):
         Index("ix_runs_status", "status", "run_id"),
         Index("ix_runs_kind", "kind", "run_id"),
         Index("ix_runs_parent", "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
+        Index("ix_runs_session", "session_id", "run_id", postgresql_where=text("session_id IS NOT NULL")),
         Index("ix_runs_retained", "retained", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         # A step changes columns that stand in no index; the room keeps the new version on the same page.
         {"postgresql_with": {"fillfactor": 70}},
@@ -97,6 +98,8 @@ class Run(Base):
     # {cost_micro_usd, prompt_tokens, completion_tokens, models: {model: {…, calls}}}
     usage: Mapped[Json] = mapped_column(default=dict)
     parent_run_id: Mapped[UUID | None]
+    # What it belongs to in whoever asked for it, in their word: a conversation, a visit.
+    session_id: Mapped[str | None]
     # The checkpoint of the parent's thread that a fork began at.
     forked_from: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(default=1)
@@ -155,6 +158,7 @@ async def page(
     kind: str | None = None,
     thread_id: str | None = None,
     parent_run_id: UUID | None = None,
+    session_id: str | None = None,
     since: datetime | None = None,
     light: bool = False,
     stages: Sequence[str] = (),
@@ -167,7 +171,8 @@ async def page(
     if light:
         query = query.options(*(defer(column, raiseload=True) for column in (Run.spec, Run.input, Run.output)))
     for column, value in (
-        (Run.owner, owner), (Run.kind, kind), (Run.thread_id, thread_id), (Run.parent_run_id, parent_run_id)
+        (Run.owner, owner), (Run.kind, kind), (Run.thread_id, thread_id), (Run.parent_run_id, parent_run_id),
+        (Run.session_id, session_id),
     ):  # fmt: skip
         if value is not None:
             query = query.where(column == value)

@@ -5,10 +5,22 @@ A blob store knows bytes by their id and nothing of people. Here stands who may 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Index, UniqueConstraint, exists, or_, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Index,
+    String,
+    UniqueConstraint,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, aliased, mapped_column
@@ -80,17 +92,29 @@ async def may_read(session: AsyncSession, wallet: str, blob_id: str) -> bool:
 
     It is theirs who stored it, and theirs who contributed it first: ids are public, so to name one proves nothing.
     """
+    return bool(await readable(session, wallet, {blob_id}))
+
+
+async def readable(session: AsyncSession, wallet: str, blob_ids: Collection[str]) -> set[str]:
+    """Those of the blobs that the wallet may read (see `may_read`)."""
+    asked = func.unnest(literal(list(blob_ids), ARRAY(String))).table_valued("blob_id", name="asked").render_derived()
     earliest = aliased(Contribution)
-    of_earliest = or_(earliest.blob_id == blob_id, earliest.data_url == blob_id)
-    first = select(earliest.contributor).where(of_earliest).order_by(earliest.seq).limit(1).scalar_subquery()
+    of_earliest = or_(earliest.blob_id == asked.c.blob_id, earliest.data_url == asked.c.blob_id)
+    first = (
+        select(earliest.contributor).where(of_earliest).order_by(earliest.seq).limit(1)
+        .correlate_except(earliest).scalar_subquery()
+    )  # fmt: skip
 
     def owns(who: str | InstrumentedAttribute[str]) -> ColumnElement[bool]:
-        return or_(first == who, exists().where(StoredFile.owner == who, StoredFile.blob_id == blob_id))
+        stored = exists().where(StoredFile.owner == who, StoredFile.blob_id == asked.c.blob_id)
+        return or_(first == who, stored.correlate_except(StoredFile))
 
     contributed = (
         exists()
-        .where(or_(Contribution.blob_id == blob_id, Contribution.data_url == blob_id))
+        .where(or_(Contribution.blob_id == asked.c.blob_id, Contribution.data_url == asked.c.blob_id))
         .where(owns(Contribution.contributor))
         .where(Contribution.campaign_id == Campaign.campaign_id, Campaign.creator_wallet_address == wallet)
+        .correlate_except(Contribution, Campaign)
     )
-    return bool((await session.execute(select(or_(owns(wallet), contributed)))).scalar_one())
+    found = await session.execute(select(asked.c.blob_id).where(or_(owns(wallet), contributed)))
+    return set(found.scalars())

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actors.errors import FileForbiddenError
 from actors.providers.models import Attachment, Modality, OutputFile
 from actors.verification.readers.sniff import sniff
 from storage.blobs.base import BlobStore
@@ -28,17 +29,23 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What a provider may do with files. `fetch` goes through the address guard, whoever wrote the reference."""
+    """What a provider may do with files. `fetch` goes through the address guard, whoever wrote the reference; `require`
+    raises `FileForbiddenError` for what the run that is going on may not read (see `rights`).
+    """
 
     fetch: Callable[[str], Awaitable[Fetched]]
     keep: Callable[[bytes], Awaitable[str]]
+    require: Callable[[str], Awaitable[None]]
 
     @classmethod
-    def of(cls, fetcher: ContentFetcher, store: BlobStore) -> Files:
-        return cls(fetch=fetcher.fetch, keep=store.put)
+    def of(cls, fetcher: ContentFetcher, store: BlobStore, require: Callable[[str], Awaitable[None]]) -> Files:
+        return cls(fetch=fetcher.fetch, keep=store.put, require=require)
 
     async def read(self, ref: str) -> File:
-        """The file that `ref` names. Raises `BadReferenceError` or a `BlobError`, as the fetcher does."""
+        """The file that `ref` names. Raises `FileForbiddenError`, and `BadReferenceError` or a `BlobError`, as the
+        fetcher does.
+        """
+        await self.require(ref)
         found = await self.fetch(ref)
         media_type = (found.media_type or "").partition(";")[0].strip() or media_type_of(found.data, found.file_name)
         extension = mimetypes.guess_extension(media_type) or ".bin"
@@ -50,18 +57,21 @@ class Files:
         """
         media_type = media_type or media_type_of(data, None)
         try:
-            return OutputFile(ref=await self.keep(data), media_type=media_type)
+            return OutputFile(ref=await self.keep(data), media_type=media_type, size=len(data))
         except BlobError as error:
             inline = data_uri(File(data, "", media_type))
             return OutputFile(url=inline, media_type=media_type, lost=error.message)
 
     async def copied(self, url: str) -> OutputFile:
-        """A copy of what a provider has at `url`; where that fails, the file as it is there, with the reason."""
+        """A copy of what a provider has at `url`; where that fails, the file as it is there, with the reason.
+
+        What a model answers is a stranger's word: a blob of ours that it names is read only by who may.
+        """
         guessed = mimetypes.guess_type(url.partition("?")[0])[0]
         try:
             file = await self.read(url)
-            return OutputFile(url=url, ref=await self.keep(file.data), media_type=file.media_type)
-        except BlobError as error:
+            return OutputFile(url=url, ref=await self.keep(file.data), media_type=file.media_type, size=len(file.data))
+        except (BlobError, FileForbiddenError) as error:
             return OutputFile(url=url, media_type=guessed, lost=error.message)
 
 

@@ -144,12 +144,13 @@ class Usage(_Value):
 
 class OutputFile(_Value):
     """A file that a model made. `url` is where the provider has it, often for an hour only; `ref` is our
-    copy's blob id; `lost` says why there is none.
+    copy's blob id and `size` its bytes; `lost` says why there is none.
     """
 
     url: str | None = None
     ref: str | None = None
     media_type: str | None = None
+    size: int | None = None
     lost: str | None = None
 
 

@@ -84,9 +84,11 @@ def issues(value: Mapping[str, Any], schema: Mapping[str, Any], *, known: Collec
     return found[:_MOST_ISSUES]
 
 
-def file_paths(value: Any, schema: Mapping[str, Any]) -> list[Path]:
+def file_paths(value: Any, schema: Any) -> list[Path]:
     """Where `value` holds files: strings whose schema says `format: uri`, alone or in lists, however deep."""
     found: list[Path] = []
+    if not isinstance(schema, Mapping):  # true and false are schemas, too
+        return found
     if isinstance(value, str) and takes_file(schema):
         found.append(())
     if isinstance(value, Mapping):

@@ -18,6 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 
 from actors.errors import (
+    FileForbiddenError,
     PayloadFaultsError,
     ProviderError,
     ProviderKeyError,
@@ -29,7 +30,7 @@ from actors.errors import (
 )
 from actors.providers import schema
 from actors.providers.calling import called
-from actors.providers.models import Payload
+from actors.providers.models import Payload, ProviderResponse
 from actors.reviews import policy
 from actors.reviews.changes import changes
 from actors.reviews.checkpoints.base import Checkpoint, Measured, Moment, Place
@@ -38,7 +39,7 @@ from actors.reviews.forms.models import Form
 from actors.reviews.policy import Policy, Ruling
 from actors.reviews.question import Outcome, Question, ask, review_id_of
 from actors.reviews.rows import keep
-from actors.reviews.teams import composing, subjects
+from actors.reviews.teams import composing, output_files, subjects
 from actors.reviews.teams.request import HITLConfig
 from actors.reviews.teams.state import (
     STATE_OF,
@@ -101,10 +102,12 @@ class HITLOrchestrator:
         model = await provider.model(given.model, given.operation)
         request = request_of(state)
         earlier = form_of(state) if "form" in state else None
+        # One count for the run: a reviewer's words are still about the same request.
+        asked = state.get("llm_calls", 0)
 
         async def made(_: str) -> dict[str, Any]:
             asking = self._workshop.form_ask(config.form_llm)
-            form = await composing.formed(model, request, ask=asking, earlier=earlier)
+            form = await composing.formed(model, request, ask=asking, earlier=earlier, asked=asked)
             return form.model_dump(mode="json")
 
         # Once: a model that was asked about it is not asked again because a later part of the step failed.
@@ -114,6 +117,7 @@ class HITLOrchestrator:
         keep("payload", "suggested", suggested.model_dump(mode="json"))
         update: TeamState = {
             "form": form.model_dump(mode="json"),
+            "llm_calls": asked + form.llm_calls,
             "suggested": suggested.input,
             "edited": False,
             "asked": None,
@@ -127,10 +131,10 @@ class HITLOrchestrator:
         provider = self._workshop.providers.provider(given.provider)
         model = await provider.model(given.model, given.operation)
         payload = composing.composed(provider, model, request_of(state), form_of(state))
-        issues = await provider.validate_payload(payload)
+        issues = await self._workshop.issues(provider, payload)
         if any(issue.auto_fixable for issue in issues):
             payload = schema.repaired(payload, issues)
-            issues = await provider.validate_payload(payload)
+            issues = await self._workshop.issues(provider, payload)
         keep("payload", "composed", payload.model_dump(mode="json"))
         update: TeamState = {
             "payload": payload.model_dump(mode="json"),
@@ -146,7 +150,7 @@ class HITLOrchestrator:
         keep("payload", "sent", payload.model_dump(mode="json"))
         try:
             response = await called(provider, payload, wakes=self._workshop.wakes)
-        except (ProviderRefusedError, PayloadFaultsError) as error:
+        except (ProviderRefusedError, PayloadFaultsError, FileForbiddenError) as error:
             refusal = _refusal(error)
             current().emit("provider.refused", refusal)
             current().progress(refusal=refusal)
@@ -163,7 +167,7 @@ class HITLOrchestrator:
             "audit": audit.model_dump(mode="json"),
             "refusal": None,
         }
-        return _go(self._first("after_call"), update)
+        return self._onward(self._first("after_call"), update, response)
 
     def _measuring(self, checkpoint: Checkpoint) -> Any:
         async def measure(state: TeamState) -> Goto:
@@ -171,7 +175,7 @@ class HITLOrchestrator:
             moment = await self._moment(state)
             subject, edit_schema = subjects.subject_of(checkpoint.stands, moment)
             if state.get("settled", {}).get(checkpoint.name) == digest_of(subject):
-                return _go(self._after(checkpoint), {})
+                return self._onward(self._after(checkpoint), {}, moment.response)
             config = config_of(state)
             found = await checkpoint.measure(moment)
             ruling = _ruled(checkpoint, config, found)
@@ -180,7 +184,7 @@ class HITLOrchestrator:
             keep("ruling", checkpoint.name, told)
             update: TeamState = {"rulings": [*state.get("rulings", []), told]}
             if not ruling.needs_person:
-                return _go(self._after(checkpoint), update)
+                return self._onward(self._after(checkpoint), update, moment.response)
             number = state.get("rounds", {}).get(checkpoint.name, 0) + 1
             if number > MAX_ROUNDS:
                 said = f"{checkpoint.name} came back to a person more than {MAX_ROUNDS} times"
@@ -233,7 +237,8 @@ class HITLOrchestrator:
                     edited = await self._edited(state, checkpoint, outcome.payload)
                     return _go(self._first(checkpoint.stands), {**update, **edited})
             passed = _settled(state, checkpoint, question.subject)
-            return _go(self._after(checkpoint), {**update, "settled": passed, "refusal": None})
+            update = {**update, "settled": passed, "refusal": None}
+            return self._onward(self._after(checkpoint), update, response_of(state))
 
         # A person's answer is no failure that could be tried again.
         return durable(decide, retry=ONCE)
@@ -265,7 +270,7 @@ class HITLOrchestrator:
         before = payload_of(state)
         assert before is not None
         payload = before.model_copy(update={"input": value, "unplaced": _left(before, form)})
-        issues = await provider.validate_payload(payload)
+        issues = await self._workshop.issues(provider, payload)
         keep("payload", "edited", payload.model_dump(mode="json"))
         update["payload"] = payload.model_dump(mode="json")
         update["issues"] = [issue.model_dump(mode="json") for issue in issues]
@@ -311,6 +316,12 @@ class HITLOrchestrator:
         several = self._at[checkpoint.stands]
         place = several.index(checkpoint) + 1
         return several[place].name if place < len(several) else _NEXT[checkpoint.stands]
+
+    def _onward(self, step: str, update: TeamState, response: ProviderResponse | None) -> Goto:
+        """On to the next step; where there is none, the answer's files become those of the run's wallet."""
+        if step == END:
+            output_files.leave(response, store=self._workshop.store)
+        return _go(step, update)
 
     async def _moment(self, state: TeamState) -> Moment:
         given, config = input_of(state), config_of(state)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from actors.errors import ReviewRuleError
 from actors.reviews.thresholds import Finding, Measures, Thresholds, findings
-
-CHECKPOINTS = ("information_review", "payload_review", "response_review")
-"""Those of every run. Custom ones are found by entry point and stand beside them."""
 
 
 class Policy(StrEnum):
@@ -32,35 +28,20 @@ class Ruling(BaseModel):
     findings: tuple[Finding, ...] = ()
 
 
-def enabled(allowed_steps: Sequence[str], known: Collection[str] = CHECKPOINTS) -> frozenset[str]:
-    """The checkpoints that are on: those named, or all where none is. Raises `ReviewRuleError` for an unknown name."""
-    unknown = sorted({step for step in allowed_steps if step not in known})
-    if unknown:
-        raise ReviewRuleError(
-            f"there is no checkpoint {', '.join(map(repr, unknown))[:300]}; there are {', '.join(sorted(known))}",
-            errors=[f"$.hitl_config.allowed_steps: {step!r}" for step in unknown],
-        )
-    return frozenset(allowed_steps) or frozenset(known)
-
-
 def rule(
     checkpoint: str,
     policy: Policy,
     *,
-    allowed_steps: Sequence[str] = (),
     thresholds: Thresholds | None = None,
     measures: Measures | None = None,
-    known: Collection[str] = CHECKPOINTS,
     own: Sequence[Finding] = (),
     stops: str | None = None,
 ) -> Ruling:
-    """Whether a person is asked at `checkpoint`. What could not be measured is never taken for good.
+    """Whether a person is asked at `checkpoint`, one that is on. What could not be measured is never taken for good.
 
     `own` are findings of the checkpoint itself; `stops` is a reason to ask whatever the thresholds say. Where nobody is
-    asked anyway they stand in the record.
+    asked anyway (`AUTO`) they stop nothing and stand in the record.
     """
-    if checkpoint not in enabled(allowed_steps, {*known, checkpoint}):
-        return Ruling(checkpoint=checkpoint, policy=policy, needs_person=False, reason="this checkpoint is not enabled")
     found = (*findings(checkpoint, thresholds or Thresholds(), measures or Measures()), *own)
     if policy is Policy.AUTO:
         reason, needs_person = "the policy asks nobody", False

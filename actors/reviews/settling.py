@@ -16,6 +16,7 @@ from actors.reviews.deadlines import Action, Clock, Deadline
 from actors.reviews.decisions import Answer, Approve, Edit, Reject, Respond, ReviewState
 from actors.reviews.groups import Groups
 from actors.reviews.question import Outcome
+from actors.reviews.teams.named_files import require_own
 from actors.reviews.voices import Voice, spoken
 from actors.runs.service import answer
 from storage import reviews
@@ -61,6 +62,7 @@ async def take(
     changes: tuple[Change, ...] = ()
     if isinstance(decision, Edit):
         changes = decisions.edited(decision, review.subject, review.edit_schema)
+        await require_own(session, run.owner, decision, review.edit_schema)
     made = vote(decision, reviewer=by, subject=review.subject)
     votes = [*(_vote_of(each) for each in before), made]
     now_standing = standing(Agreement.model_validate(review.agreement), votes)

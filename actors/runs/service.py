@@ -70,6 +70,7 @@ class Runs:
         start_at: datetime | None = None,
         budget: Mapping[str, int] | None = None,
         parent_run_id: UUID | None = None,
+        session_id: str | None = None,
         queue: bool = False,
         session: AsyncSession | None = None,
     ) -> Run:
@@ -83,7 +84,7 @@ class Runs:
         """
         run = Run(
             run_id=run_id or new_id(), kind=kind, spec=dict(spec), input=dict(input), owner=owner,
-            budget=dict(budget or {}), parent_run_id=parent_run_id, wake_at=start_at,
+            budget=dict(budget or {}), parent_run_id=parent_run_id, session_id=session_id, wake_at=start_at,
         )  # fmt: skip
         run.thread_id = thread_id if thread_id is not None else str(run.run_id)
         run.shard = shard_of(run.thread_id)
@@ -185,6 +186,7 @@ class Runs:
             run = Run(
                 run_id=new_run_id or new_id(), kind=source.kind, spec=source.spec, input=dict(input or {}),
                 owner=owner if owner is not None else source.owner, budget=source.budget, parent_run_id=run_id,
+                session_id=source.session_id,
             )  # fmt: skip
             run.thread_id = str(run.run_id)
             run.shard = shard_of(run.thread_id)
@@ -223,6 +225,7 @@ class Runs:
         kind: str | None = None,
         thread_id: str | None = None,
         parent_run_id: UUID | None = None,
+        session_id: str | None = None,
         since: datetime | None = None,
         after: UUID | None = None,
         limit: int = 50,
@@ -233,7 +236,8 @@ class Runs:
         async with self._database.read() as session:
             return await runs.page(
                 session, owner=owner, unowned=unowned, statuses=statuses, kind=kind, thread_id=thread_id,
-                parent_run_id=parent_run_id, since=since, after=after, limit=limit, light=light, stages=stages,
+                parent_run_id=parent_run_id, session_id=session_id, since=since, after=after, limit=limit, light=light,
+                stages=stages,
             )  # fmt: skip
 
     async def events(self, run_id: UUID, after_seq: int = 0, *, limit: int = 1000) -> Sequence[RunEvent]:

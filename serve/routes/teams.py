@@ -16,14 +16,14 @@ from actors.reviews import record
 from actors.reviews.teams import comparison, kind
 from actors.reviews.teams.state import State, state_of
 from serve import idempotency, wire
-from serve.auth import Principal, Speaker, authorize, principal, require_owner
+from serve.auth import Principal, Speaker, authorize, owns, principal, require_owner
 from serve.deps import Given, IdempotencyKey, Services
 from serve.routes.reviews import Reviewer, decider, or_state, seen
 from serve.routes.runs import STREAM, LastEventId, Seq, listed_wallet, told
 from serve.schemas import teams as schemas
 from serve.schemas.fields import Name
 from serve.schemas.problems import problems
-from storage import callbacks, runs
+from storage import callbacks, reviews, runs
 from storage.errors import HyvveError
 from storage.runs import ENDED, Run
 
@@ -82,6 +82,7 @@ async def list_team_runs(
     user_id: Annotated[Name | None, Query(description="only this wallet's runs")] = None,
     state: Annotated[list[State] | None, Query(description="only runs in these states")] = None,
     batch_id: Annotated[UUID | None, Query(description="only runs of this batch")] = None,
+    session_id: Annotated[Name | None, Query(description="only runs of this session, as `run_input` named it")] = None,
     comparisons: Annotated[bool, Query(description="comparisons, where it would be runs of one model")] = False,
     since: Annotated[AwareDatetime | None, Query(description="only runs accepted then or later")] = None,
     limit: wire.Limit = None,
@@ -92,7 +93,7 @@ async def list_team_runs(
     wallet = listed_wallet(caller, user_id)
     rows = await given.teams.page(
         owner=wallet, unowned=wallet is None and caller.kind == "anonymous", states=state or (),
-        parent_run_id=batch_id, since=since, after=after, limit=size,
+        parent_run_id=batch_id, session_id=session_id, since=since, after=after, limit=size,
         of_kind=comparison.NAME if comparisons else kind.NAME,
     )  # fmt: skip
     cursor = str(rows[-1].run_id) if rows else None
@@ -106,7 +107,9 @@ async def get_team_run(given: Given, *, caller: Speaker, run_id: RunId) -> Respo
 
 
 class _Decided:
-    """Decides what a run waits for, in the name of the request that it is made from."""
+    """Decides what a run waits for, in the name of the request that it is made from. A reviewer whom the run does not
+    belong to is told of it what a reviewer may know.
+    """
 
     def __init__(
         self,
@@ -131,6 +134,8 @@ class _Decided:
         review = await seen(given, self._caller, by, body.review_id)
         run = await given.teams.get(run_id)
         if review.run_id != run_id:
+            # How a run stands is its owner's to know, not every reviewer's.
+            require_owner(self._caller, run.owner, noun="run", subject=str(run_id))
             raise _conflict(run, f"review {body.review_id} is of another run than {run_id}", conflict="foreign")
 
         async def work(session: AsyncSession) -> idempotency.Answer | HyvveError:
@@ -138,7 +143,11 @@ class _Decided:
             taken = await given.reviews.take(session, body.review_id, body.decision(), by=by, voice=voice)
             if isinstance(taken, HyvveError):
                 return taken
-            return 200, await _told(session, await runs.get(session, run_id))
+            run = await runs.get(session, run_id)
+            if owns(self._caller, run.owner):
+                return 200, await _told(session, run)
+            whole = await given.reviews.whole(body.review_id, session=session)
+            return 200, schemas.of_decided(run, whole, by)
 
         sent = orjson.dumps([by, body.model_dump(mode="json")])
         deciding = idempotency.write(self._request, given, self._caller, self._key, sent=sent, work=work)
@@ -146,29 +155,31 @@ class _Decided:
 
 
 Deciding = Annotated[_Decided, Depends()]
+Decided = schemas.TeamRunAnswer | schemas.DecidedAnswer
 
 
-@router.post("/runs/{run_id}/approve", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
+@router.post("/runs/{run_id}/approve", response_model=Decided, responses=problems(403, 404, 409))
 async def approve_team_run(decide: Deciding, run_id: RunId, body: schemas.ApproveIn) -> Response:
     """Let what the run waits with go on as it is. A late, foreign or repeated decision is a 409 with the present state;
-    so for all four decisions, which are those of `POST /teams/reviews/{review_id}/decide`.
+    so for all four decisions, which are those of `POST /teams/reviews/{review_id}/decide`. Whom the run belongs to is
+    answered with the run, another reviewer with how it stands and the review.
     """
     return await decide(run_id, body)
 
 
-@router.post("/runs/{run_id}/edit", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
+@router.post("/runs/{run_id}/edit", response_model=Decided, responses=problems(403, 404, 409))
 async def edit_team_run(decide: Deciding, run_id: RunId, body: schemas.EditIn) -> Response:
     """Let it go on as `payload` says. It is held against the model's schema before it is taken (422 with the path)."""
     return await decide(run_id, body)
 
 
-@router.post("/runs/{run_id}/reject", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
+@router.post("/runs/{run_id}/reject", response_model=Decided, responses=problems(403, 404, 409))
 async def reject_team_run(decide: Deciding, run_id: RunId, body: schemas.RejectIn) -> Response:
     """End the run for good, with the reason: what was not sent yet never is."""
     return await decide(run_id, body)
 
 
-@router.post("/runs/{run_id}/respond", response_model=schemas.TeamRunAnswer, responses=problems(403, 404, 409))
+@router.post("/runs/{run_id}/respond", response_model=Decided, responses=problems(403, 404, 409))
 async def respond_to_team_run(decide: Deciding, run_id: RunId, body: schemas.RespondIn) -> Response:
     """Send it back with a message, which goes into the form or, after the call, into another try of it."""
     return await decide(run_id, body)
@@ -324,7 +335,9 @@ async def _whole(given: Services, run: Run) -> dict[str, Any]:
 
 
 async def _told(session: AsyncSession, run: Run) -> dict[str, Any]:
-    return schemas.of_run(run, await callbacks.of_run(session, run.run_id))
+    sent = await callbacks.of_run(session, run.run_id)
+    asked = await reviews.of_interrupts(session, run.run_id, [each["id"] for each in run.interrupts])
+    return schemas.of_run(run, sent, {each.review_id: each for each in asked.values()})
 
 
 def _conflict(run: Run, message: str, conflict: str = "late") -> ReviewConflictError:

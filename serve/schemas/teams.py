@@ -14,6 +14,7 @@ from actors.agents.definition import Scratchpad
 from actors.providers.models import Capabilities
 from actors.reviews.decisions import Approve, Edit, Reject, Respond
 from actors.reviews.question import Question, question_of
+from actors.reviews.service import Whole
 from actors.reviews.teams import blindness
 from actors.reviews.teams.request import (
     MAX_BATCH,
@@ -26,7 +27,9 @@ from actors.reviews.teams.request import (
 )
 from actors.reviews.teams.state import STATES, State, state_of
 from serve.schemas.fields import Name, Prose
+from serve.schemas.reviews import ReviewAnswer, of_review
 from storage.callbacks import Callback
+from storage.reviews import Review
 from storage.runs import Run
 
 Saw = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -102,6 +105,7 @@ class TeamRunSummary(BaseModel):
     run_id: UUID
     kind: str
     user_id: str | None
+    session_id: str | None
     batch_id: UUID | None
     state: State
     status: Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
@@ -119,7 +123,8 @@ class TeamRunSummary(BaseModel):
 
 class WaitsFor(BaseModel):
     """A review that the run waits for. `subject` is what is decided on, `saw` its digest, which a decision names;
-    `edit_schema` what an edit must satisfy; `ruling` why a person is asked, with the values that decided.
+    `edit_schema` what an edit must satisfy; `ruling` why a person is asked, with the values that decided. `reviewers`
+    and `group` are whom it is with now, after disputes and escalations.
     """
 
     review_id: UUID
@@ -133,6 +138,18 @@ class WaitsFor(BaseModel):
     answers: list[str]
     reviewers: list[str]
     group: str | None
+
+
+class DecidedAnswer(BaseModel):
+    """What a reviewer is told whom the run does not belong to: where it stands, and the review as they may see it."""
+
+    run_id: UUID
+    kind: str
+    state: State
+    status: Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
+    updated_at: datetime
+    ended_at: datetime | None
+    review: ReviewAnswer
 
 
 class CallbackAnswer(BaseModel):
@@ -183,6 +200,7 @@ def of_summary(run: Run) -> dict[str, Any]:
         "run_id": run.run_id,
         "kind": run.kind,
         "user_id": run.owner,
+        "session_id": run.session_id,
         "batch_id": run.parent_run_id if run.forked_from is None else None,
         "state": state_of(run),
         "status": run.status,
@@ -199,14 +217,27 @@ def of_summary(run: Run) -> dict[str, Any]:
     }
 
 
-def of_run(run: Run, callbacks: Sequence[Callback]) -> dict[str, Any]:
+def of_decided(run: Run, found: Whole, reviewer: str) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "kind": run.kind,
+        "state": state_of(run),
+        "status": run.status,
+        "updated_at": run.updated_at,
+        "ended_at": run.ended_at,
+        "review": of_review(found.review, found.decisions, found.actions, reviewer),
+    }
+
+
+def of_run(run: Run, callbacks: Sequence[Callback], asked: Mapping[UUID, Review]) -> dict[str, Any]:
+    """`asked` are the reviews of what the run waits for, by their ids: whom they are with now stands there."""
     given = blindness.input_of(run)
     return {
         **of_summary(run),
         "run_input": given.get("run_input") or {**given.get("compared", {}), "candidates": given.get("candidates")},
         "withheld": blindness.withheld(run),
         "hitl_config": given.get("hitl_config", {}),
-        "reviews": [_of_question(each) for each in _asked(run)],
+        "reviews": [_of_question(each, asked.get(each.review_id)) for each in _asked(run)],
         "output": run.output,
         "callbacks": [of_callback(each) for each in callbacks],
     }
@@ -250,10 +281,15 @@ def _asked(run: Run) -> list[Question]:
     return [question for question in found if question is not None]
 
 
-def _of_question(question: Question) -> dict[str, Any]:
+def _of_question(question: Question, review: Review | None) -> dict[str, Any]:
     told = question.model_dump(mode="json")
-    names = ("review_id", "checkpoint", "title", "subject", "shown", "edit_schema", "ruling", "answers", "reviewers")
-    return {**{name: told[name] for name in names}, "saw": question.saw, "group": question.group}
+    names = ("review_id", "checkpoint", "title", "subject", "shown", "edit_schema", "ruling", "answers")
+    return {
+        **{name: told[name] for name in names},
+        "saw": question.saw,
+        "reviewers": told["reviewers"] if review is None else review.reviewers,
+        "group": question.group if review is None else review.group_name,
+    }
 
 
 def _error(run: Run) -> dict[str, Any] | None:

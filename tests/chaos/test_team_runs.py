@@ -18,6 +18,7 @@ import pytest
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
+from actors.providers.rights import Rights
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig
 from actors.reviews.teams.service import TeamRuns
 from actors.runs.kinds import RunSetup
@@ -86,7 +87,7 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
         fetcher, llms = ContentFetcher(storage, store), LLMCatalogue(actors.agents.llms)
         database = Database(storage.database_url)
         engine = Engine(database, setup)
-        providers = ProviderRegistry(actors.providers, Files.of(fetcher, store))
+        providers = ProviderRegistry(actors.providers, Files.of(fetcher, store, Rights(database).require))
         team = Team(engine, TeamRuns(database, engine.runs, providers, llms, storage))
         host = await started(written)
         try:

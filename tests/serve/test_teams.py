@@ -17,6 +17,7 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from actors.reviews.service import Reviews
 from actors.reviews.teams.state import STATES
 from actors.runs.kinds import RunSetup
 from actors.settings import ActorsSettings
@@ -259,7 +260,8 @@ async def test_a_repeated_call_with_one_key_starts_one_run(client: httpx.AsyncCl
 async def test_runs_are_listed_by_wallet_state_and_batch_and_belong_to_their_wallet(
     client: httpx.AsyncClient, engine: Engine
 ) -> None:
-    waiting = await run(client, {"user_id": "0xa"}, **HUMAN)
+    waiting = await run(client, {"user_id": "0xa", "session_id": "visit 7"}, **HUMAN)
+    assert waiting["session_id"] == "visit 7"
     done = await client.post("/teams/run", json=body({"user_id": "0xa"}))
     batch = (await client.post("/teams/batches", json={"inputs": [asking(user_id="0xa")] * 3})).json()
 
@@ -268,7 +270,7 @@ async def test_runs_are_listed_by_wallet_state_and_batch_and_belong_to_their_wal
         assert found.status_code == 200, found.text
         return [each["run_id"] for each in found.json()]
 
-    assert await listed(state="payload_review") == [waiting["run_id"]]
+    assert await listed(state="payload_review") == await listed(session_id="visit 7") == [waiting["run_id"]]
     assert done.json()["run_id"] in await listed(state="completed")
     assert len(await listed(batch_id=batch["batch_id"])) == 3
     first = await client.get("/teams/runs", params={"limit": 2}, headers=WALLET)
@@ -405,10 +407,12 @@ async def test_a_signed_webhook_wakes_the_job_that_is_waited_for(
     actors: ActorsSettings,
     replicate: ReplicateStub,
 ) -> None:
-    """Polled once an hour, only the webhook can end it in time; the host and the API are two apps on one Redis."""
-    slow = actors.model_copy(
-        update={"providers": actors.providers.model_copy(update={"poll_s": 3600.0, "poll_cap_s": 3600.0})}
-    )
+    """Polled once an hour, only the webhook can end it in time; the host and the API are two apps on one Redis. What
+    it is signed with nobody has set: the provider is asked, and only once.
+    """
+    reach = actors.providers.replicate.model_copy(update={"webhook_secret": None})
+    polled = {"poll_s": 3600.0, "poll_cap_s": 3600.0, "replicate": reach}
+    slow = actors.model_copy(update={"providers": actors.providers.model_copy(update=polled)})
     replicate.ends.append(End(output=["Lima."], looks=None))
     setup = RunSetup(storage=storage_settings, actors=slow, open_kinds=open_kinds)
     async with engines.opened(setup) as engine, serving(database, storage_settings, slow, run_wait_s=0.1) as client:
@@ -428,6 +432,7 @@ async def test_a_signed_webhook_wakes_the_job_that_is_waited_for(
         assert (await until_ended(client, started["run_id"]))["state"] == "completed"
         assert (await client.post(at, content=sent, headers=headers)).status_code == 204
         assert (await client.post("/teams/webhooks/openai", content=sent, headers=headers)).status_code == 404
+        assert [each.path for each in replicate.requests].count("/v1/webhooks/default/secret") == 1
     async with database.read() as session:
         found = await session.execute(text("SELECT result, reason FROM webhook_deliveries ORDER BY at"))
         results = [tuple(row) for row in found]
@@ -457,7 +462,8 @@ async def test_callbacks_are_listed_and_sent_again_by_their_owner_alone(
     [waiting] = (await client.get(at, headers=owner)).json()
     assert (waiting["event"], waiting["state"], waiting["attempts"]) == ("run.completed", "waiting", 0)
     again = f"{at}/{waiting['callback_id']}/resend"
-    assert (await client.post(again, headers=owner)).status_code == 409, "it is still being tried"
+    early = await client.post(again, headers=owner)
+    assert (early.status_code, early.json()["state"]["status"]) == (409, "waiting"), "it is still being tried"
     async with database.begin() as session:
         await session.execute(
             text('UPDATE callbacks SET given_up_at = clock_timestamp(), attempts = 3, error = \'{"message": "500"}\'')
@@ -474,3 +480,48 @@ async def test_callbacks_are_listed_and_sent_again_by_their_owner_alone(
     assert (resent.status_code, resent.json()["state"]) == (202, "waiting")
     assert resent.json()["callback_id"] == waiting["callback_id"]
     assert (await client.post(again, headers=owner)).status_code == 409
+
+
+async def test_a_reviewer_whom_the_run_does_not_belong_to_decides_and_is_told_no_more_than_a_reviewer(
+    client: httpx.AsyncClient, engine: Engine, database: Database
+) -> None:
+    bob = {"X-Wallet-Address": "0xb", "X-Reviewer": "bob"}
+    secret = "for 0xa alone"
+    shared, own = [
+        await run(client, {"user_id": wallet, "prompt": secret}, **HUMAN, reviewers=["bob"])
+        for wallet in ("0xa", "0xb")
+    ]
+    at = f"/teams/runs/{shared['run_id']}"
+    assert (await client.get(at, headers=bob)).status_code == 403
+    # A review that he may see, at the address of a run that he may not: nothing is told of that run.
+    astray = await client.post(f"{at}/approve", json=names(own["reviews"][0]), headers=bob)
+    assert (astray.status_code, "state" in astray.json()) == (403, False)
+    # Of another kind's run nothing is decided here.
+    for kind, status in (("workflow", 404), ("team_run", 200)):
+        async with database.begin() as session:
+            await session.execute(text("UPDATE runs SET kind = :kind WHERE owner = '0xb'"), {"kind": kind})
+        at_own = await client.post(f"/teams/runs/{own['run_id']}/approve", json=names(own["reviews"][0]), headers=bob)
+        assert at_own.status_code == status, at_own.text
+    assert at_own.json()["run_input"]["prompt"] == secret
+
+    decided = await client.post(f"{at}/approve", json=names(shared["reviews"][0]), headers=bob)
+    assert decided.status_code == 200, decided.text
+    told = decided.json()
+    assert (told["run_id"], told["review"]["state"]) == (shared["run_id"], "approved")
+    assert not {"run_input", "hitl_config", "callbacks", "output", "user_id"} & set(told)
+
+
+async def test_a_run_says_whom_its_review_is_with_now(
+    client: httpx.AsyncClient, engine: Engine, database: Database
+) -> None:
+    waiting = await run(client, **HUMAN, reviewers=["ann"], timeout_seconds=3600, on_timeout="escalate",
+                        escalate_to=["leads"])  # fmt: skip
+    assert (waiting["reviews"][0]["reviewers"], waiting["reviews"][0]["group"]) == (["ann"], None)
+    async with database.begin() as session:
+        await session.execute(
+            text("UPDATE reviews SET clock = jsonb_set(clock, '{since}', to_jsonb(now() - interval '2 hours')),"
+                 " next_at = now() - interval '1 hour'")
+        )  # fmt: skip
+    await Reviews(database).tick()
+    [review] = (await client.get(f"/teams/runs/{waiting['run_id']}")).json()["reviews"]
+    assert (review["reviewers"], review["group"]) == ([], "leads")

@@ -88,6 +88,7 @@ class OpenAIPlatformStub(StubServer):
         self.script: deque[Reply] = deque()
         self.paid: list[Request] = []
         self.flagged: tuple[str, ...] = ()
+        self.moderates = True
 
     @property
     def base_url(self) -> str:
@@ -105,6 +106,8 @@ class OpenAIPlatformStub(StubServer):
             if model not in _MODELS:
                 return openai.error(404, f"The model '{model}' does not exist", code="model_not_found")
             return Reply(orjson.dumps({"id": model, "object": "model", "created": 1, "owned_by": "openai"}))
+        if path == "/v1/moderations" and not self.moderates:
+            return openai.error(503, "the moderation is down")
         if path == "/v1/moderations":
             marks = {name: name in self.flagged for name in ("violence", "hate", "self-harm")}
             result = {"flagged": any(marks.values()), "categories": marks, "category_scores": {}}

@@ -26,7 +26,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _EXAMPLES: tuple[type[Checkpoint], ...] = (ContentModeration, CostApproval, SecurityScan)
 _SHIPPED: Mapping[str, type[Checkpoint]] = {kind.name: kind for kind in (*BUILT_IN, *_EXAMPLES)}
 STANDARD = tuple(kind.name for kind in BUILT_IN)
-"""Those that are on in every run unless its owner names others."""
+"""Those that are on in every run unless its owner names others. The rest is on where the operator or the run's owner
+says so, for what is merely installed changes nobody's runs.
+"""
 
 
 def names() -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from actors.verification.scorers.prompt import defused
 log = logging.getLogger(__name__)
 
 MAX_CALLS = 2
-"""What a complete request may cost: one call that classifies, one that fills in."""
+"""What a complete request may cost, a reviewer's words on it included: one call that classifies, one that fills in."""
 _MAX_MATERIAL = 200_000
 
 
@@ -98,7 +98,10 @@ class Asker:
 
     async def answer(self, question: Question) -> dict[str, Any] | None:
         """The answer's object, its properties unchecked; `None` where the rules must do."""
-        if self.ask is None or self.calls >= self.most:
+        if self.ask is None:
+            return None
+        if self.calls >= self.most:
+            self.notes.append("a model was asked as often as one request may ask it; rules decided")
             return None
         prompt = _written(question)
         if prompt is None:

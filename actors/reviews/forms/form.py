@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.reviews.forms.analyzer import analysis_question, finish, judged
-from actors.reviews.forms.asking import Ask, Asker, joined
+from actors.reviews.forms.asking import MAX_CALLS, Ask, Asker, joined
 from actors.reviews.forms.attachments import mapping_question, placed
 from actors.reviews.forms.classifier import FormFieldClassifierAgent
 from actors.reviews.forms.drafting import attach, begun
@@ -19,15 +19,16 @@ async def make_form(
     *,
     ask: Ask | None = None,
     classification: Classification | None = None,
+    most: int = MAX_CALLS,
 ) -> Form:
     """The form of `request` for a model with this input schema (see `read_schema` for what is taken as one).
 
-    With `ask`, a model is asked twice at most: about the classes, and, in one question, about the files and the
-    values. `classification` is an earlier one of the same schema, and saves the first call. Without it, or where the
-    model fails, rules decide and `notes` say so. Raises `FormSchemaError`.
+    With `ask`, a model is asked `most` times at most, twice by default: about the classes, and, in one question, about
+    the files and the values. `classification` is an earlier one of the same schema, and saves the first call. Without a
+    model, or where it fails or was asked often enough, rules decide and `notes` say so. Raises `FormSchemaError`.
     """
     read = read_schema(schema, request.example_input)
-    asker = Asker(ask)
+    asker = Asker(ask, most)
     if classification is None:
         classification = await FormFieldClassifierAgent().classify(read, asker)
     draft = begun(read, request)

@@ -24,7 +24,7 @@ from actors.reviews.callback_rows import Told
 from actors.reviews.forms.models import Form
 from actors.reviews.question import Part, Question, ask, review_id_of
 from actors.reviews.rows import Reviewed, keep
-from actors.reviews.teams import composing
+from actors.reviews.teams import composing, output_files
 from actors.reviews.teams.blindness import CALL, CANDIDATE, COMPARISON
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig, RunInput
 from actors.reviews.teams.subjects import cut, file_part
@@ -119,7 +119,7 @@ class _Comparison:
 
             form = Form.model_validate(await current().once(f"form {number}", made))
             payload = composing.composed(provider, model, request, form)
-            issues = await provider.validate_payload(payload)
+            issues = await self._workshop.issues(provider, payload)
             if faults := [issue for issue in issues if issue.severity == "error"]:
                 raise PayloadFaultsError(
                     f"candidate {number + 1} cannot be asked: {faults[0].field}: {faults[0].message}"[:1000],
@@ -195,6 +195,7 @@ class _Comparison:
             said = outcome.reason or "no reason was given"
             return Command(update={"ended": {"code": code, "message": said}}, goto="rejected")
         choice = str(outcome.payload["choice"])
+        output_files.leave(answers[choice], store=self._workshop.store)
         picked = {
             "choice": choice,
             "picked": who[choice],

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.providers.base import AIProvider
 from actors.providers.models import ModelInfo, Payload, ProviderRequest, ProviderResponse, Turn
-from actors.reviews.forms.asking import Ask
+from actors.reviews.forms.asking import MAX_CALLS, Ask
 from actors.reviews.forms.form import make_form
 from actors.reviews.forms.models import Classification, FilledField, Form, FormRequest
 from actors.reviews.forms.paths import written
@@ -15,10 +15,14 @@ from actors.reviews.forms.paths import written
 _SAID = frozenset({"prompt", "conversation"})
 
 
-async def formed(model: ModelInfo, request: FormRequest, *, ask: Ask | None, earlier: Form | None = None) -> Form:
-    """The request's form; `earlier` is one of the same model, and saves a call. Raises `FormSchemaError`."""
+async def formed(
+    model: ModelInfo, request: FormRequest, *, ask: Ask | None, earlier: Form | None = None, asked: int = 0
+) -> Form:
+    """The request's form; `earlier` is one of the same model, and saves a call. A model that was `asked` about the
+    request before has that many fewer questions left. Raises `FormSchemaError`.
+    """
     known = None if earlier is None else Classification(fields=earlier.fields)
-    return await make_form(model.input_schema, request, ask=ask, classification=known)
+    return await make_form(model.input_schema, request, ask=ask, classification=known, most=max(0, MAX_CALLS - asked))
 
 
 async def rejudged(form: Form, model: ModelInfo, value: dict[str, Any]) -> Form:

@@ -9,6 +9,7 @@ from actors.agents.llms.catalogue import LLMCatalogue
 from actors.providers.bell import JobBell
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
+from actors.providers.rights import Rights
 from actors.reviews.callback_rows import Told
 from actors.reviews.checkpoints import registry
 from actors.reviews.orchestrator import HITLOrchestrator, TeamGraph
@@ -51,7 +52,8 @@ def open_workshop(
 ) -> tuple[TeamWorkshop, Callable[[], Awaitable[None]]]:
     """What team runs work with in this process, and what closes it. Nothing is connected before it is used."""
     workplace = Workplace(Setup(storage=storage, verification=actors.verification))
-    files = Files.of(workplace.fetcher, workplace.store)
+    rights = Rights(workplace.database)
+    files = Files.of(workplace.fetcher, workplace.store, rights.require)
     providers = ProviderRegistry(actors.providers, files)
     llms = LLMCatalogue(actors.agents.llms)
     bell = JobBell(storage.redis_url)
@@ -67,6 +69,8 @@ def open_workshop(
         providers=providers,
         llms=llms,
         files=files,
+        store=workplace.store.name,
+        rights=rights,
         judge=judge,
         read_limits=actors.verification.read,
         form_llm=actors.reviews.form_llm,

@@ -86,7 +86,8 @@ class AttachmentIn(_In):
 
 class RunInput(_In):
     """What is wanted of a model. `parameters` are values for its fields; `example_input` shows their shapes, and no
-    value of it is used. `user_id` is the wallet that the run belongs to.
+    value of it is used. `user_id` is the wallet that the run belongs to, `session_id` the caller's own word for what it
+    is part of: runs are listed by it.
     """
 
     prompt: Words = ""
@@ -168,12 +169,13 @@ class AskingConfig(_In):
 
 
 class HITLConfig(AskingConfig):
-    """When a person looks.
+    """When a person looks. `AUTO` asks nobody: what checkpoints find, custom ones too, stands in the record and stops
+    nothing.
 
-    `allowed_steps` are the checkpoints that are on; none named means all: the built-in three and those of
-    `checkpoints`, which names custom ones with their options. `moderation` is what looks for safety flags: the built-in
-    words, or the provider's own moderation where it has one. `max_responses` bounds how often a reviewer's words may
-    send the run back.
+    `allowed_steps` are the checkpoints that are on; none named means all that are enabled: the built-in three, those
+    of the installation, and those of `checkpoints`, which names custom ones with their options. `moderation` is what
+    looks for safety flags: the built-in words, or the provider's own moderation where it has one. `max_responses`
+    bounds how often a reviewer's words may send the run back.
     """
 
     policy: Policy = Policy.AUTO_WITH_THRESHOLDS

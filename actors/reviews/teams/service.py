@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,13 +20,15 @@ from actors.errors import (
     UnknownModelError,
     UnknownProviderError,
 )
+from actors.providers.base import AIProvider
+from actors.providers.models import ModelInfo
 from actors.providers.registry import ProviderRegistry
 from actors.reviews.checkpoints import registry
 from actors.reviews.teams import comparison, kind
+from actors.reviews.teams.named_files import Fault, attachment_faults, foreign_faults
 from actors.reviews.teams.request import (
     MAX_BATCH,
     AskingConfig,
-    AttachmentIn,
     Candidate,
     Compared,
     ComparisonConfig,
@@ -39,12 +42,8 @@ from storage.engine import Database
 from storage.errors import AddressRefusedError, BadReferenceError, NotFoundError
 from storage.ids import new_id
 from storage.posting import GuardedPoster
-from storage.references import parse
 from storage.runs import Run
 from storage.settings import StorageSettings
-
-Fault = dict[str, str]
-
 
 KINDS = (kind.NAME, comparison.NAME)
 
@@ -59,11 +58,18 @@ class TeamRuns:
         providers: ProviderRegistry,
         llms: LLMCatalogue,
         storage: StorageSettings,
+        *,
+        checkpoints: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        """`checkpoints` are on in all runs that name no steps, each with its options. Raises `ReviewRuleError` where
+        they cannot be.
+        """
         self._database = database
         self.runs = runs
         self.providers = providers
         self._llms = llms
+        self._checkpoints = {name: dict(options) for name, options in (checkpoints or {}).items()}
+        registry.opened((), self._checkpoints)
         self._callbacks = storage.callbacks
         self._poster = GuardedPoster(storage.fetch, timeout_s=storage.callbacks.timeout_s)
 
@@ -76,7 +82,7 @@ class TeamRuns:
         `MissingExtraError` for a provider that cannot be used here at all. A provider that is just out of reach refuses
         nothing: the run waits for it.
         """
-        require([*await self._input_faults(given, "$.run_input"), *self._config_faults(config)])
+        require([*await self._input_faults(given, "$.run_input", owner), *self._config_faults(config)])
         async with self._database.begin() as session:
             return await self._accept(session, given, config, owner=owner, run_id=run_id)
 
@@ -90,7 +96,7 @@ class TeamRuns:
         batch_id = batch_id or new_id()
         faults = self._config_faults(config)
         for place, given in enumerate(inputs):
-            faults += await self._input_faults(given, f"$.inputs[{place}]")
+            faults += await self._input_faults(given, f"$.inputs[{place}]", owner)
         require(faults)
         async with self._database.begin() as session:
             for place, given in enumerate(inputs):
@@ -109,10 +115,17 @@ class TeamRuns:
     ) -> Run:
         """Accept a comparison of these candidates. Raises as `start` does."""
         run_id = run_id or new_id()
-        faults = self._config_faults(config)
+        faults = [*self._config_faults(config), *attachment_faults(compared.attachments, "$.run_input")]
         for place, candidate in enumerate(candidates):
-            faults += await self._model_faults(compared.of(candidate), f"$.candidates[{place}]")
-        require([*faults, *_attachment_faults(compared.attachments, "$.run_input")])
+            given, path = compared.of(candidate), f"$.candidates[{place}]"
+            wrong, provider, model = await self._model(given, path)
+            async with self._database.read() as session:
+                foreign = await foreign_faults(
+                    session, owner, given, "$.run_input", provider=provider, model=model, candidate=(path, candidate)
+                )
+            # What all are given is wrong once.
+            faults += [*wrong, *(fault for fault in foreign if fault not in faults)]
+        require(faults)
         told = {
             "compared": compared.model_dump(mode="json"),
             "candidates": [each.model_dump(mode="json") for each in candidates],
@@ -122,7 +135,7 @@ class TeamRuns:
             await self._aim(session, run_id, config)
             return await self.runs.start(
                 comparison.NAME, {"candidates": len(candidates)}, told, owner=owner, run_id=run_id,
-                deadline_s=config.deadline_seconds, session=session,
+                session_id=compared.session_id, deadline_s=config.deadline_seconds, session=session,
             )  # fmt: skip
 
     async def get(self, run_id: UUID) -> Run:
@@ -146,6 +159,7 @@ class TeamRuns:
         unowned: bool = False,
         states: Sequence[str] = (),
         parent_run_id: UUID | None = None,
+        session_id: str | None = None,
         since: datetime | None = None,
         after: UUID | None = None,
         limit: int = 50,
@@ -153,8 +167,8 @@ class TeamRuns:
     ) -> Sequence[Run]:
         """Team runs newest first, without their inputs and outputs; `states` are those of `state.STATES`."""
         return await self.runs.list(
-            owner=owner, unowned=unowned, kind=of_kind, parent_run_id=parent_run_id, since=since, after=after,
-            limit=limit, light=True, stages=states,
+            owner=owner, unowned=unowned, kind=of_kind, parent_run_id=parent_run_id, session_id=session_id, since=since,
+            after=after, limit=limit, light=True, stages=states,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -174,19 +188,28 @@ class TeamRuns:
         run_id = run_id or new_id()
         await self._aim(session, run_id, config)
         # Runs with the same checkpoints share a compiled graph.
-        spec = {"allowed_steps": list(config.allowed_steps), "checkpoints": dict(config.checkpoints)}
+        spec = {"allowed_steps": list(config.allowed_steps), "checkpoints": self._enabled(config)}
         told = {"run_input": given.model_dump(mode="json"), "hitl_config": config.kept()}
         return await self.runs.start(
             kind.NAME, spec, told, owner=owner, run_id=run_id, deadline_s=config.deadline_seconds,
-            parent_run_id=parent_run_id, session=session,
+            parent_run_id=parent_run_id, session_id=given.session_id, session=session,
         )  # fmt: skip
+
+    def _enabled(self, config: HITLConfig) -> dict[str, dict[str, Any]]:
+        """The options of its checkpoints beside the built-in ones."""
+        named = config.allowed_steps
+        ours = {name: each for name, each in self._checkpoints.items() if not named or name in named}
+        return {**ours, **config.checkpoints}
 
     async def _aim(self, session: AsyncSession, run_id: UUID, config: AskingConfig) -> None:
         if config.callback_url is not None:
             await callbacks.aim(session, run_id, config.callback_url, config.callback_secret)
 
-    async def _input_faults(self, given: RunInput, path: str) -> list[Fault]:
-        return [*await self._model_faults(given, path), *_attachment_faults(given.attachments, path)]
+    async def _input_faults(self, given: RunInput, path: str, owner: str | None) -> list[Fault]:
+        faults, provider, model = await self._model(given, path)
+        async with self._database.read() as session:
+            foreign = await foreign_faults(session, owner, given, path, provider=provider, model=model)
+        return [*faults, *attachment_faults(given.attachments, path), *foreign]
 
     def _config_faults(self, config: AskingConfig) -> list[Fault]:
         """What of the configuration is not there, or must not be."""
@@ -194,7 +217,7 @@ class TeamRuns:
         path = "$.hitl_config"
         if isinstance(config, HITLConfig):
             try:
-                registry.opened(config.allowed_steps, config.checkpoints)
+                registry.opened(config.allowed_steps, self._enabled(config))
             except ReviewRuleError as error:
                 faults += error.details["errors"]
         if config.form_llm is not None and config.form_llm != NO_LLM:
@@ -212,18 +235,18 @@ class TeamRuns:
                 faults.append({"path": f"{path}.callback_secret", "message": said, "code": "missing"})
         return faults
 
-    async def _model_faults(self, given: RunInput, path: str) -> list[Fault]:
+    async def _model(self, given: RunInput, path: str) -> tuple[list[Fault], AIProvider | None, ModelInfo | None]:
+        """(what is wrong with provider and model, both as far as they are known now)."""
         try:
             provider = self.providers.provider(given.provider)
         except (UnknownProviderError, BadProviderError) as error:
-            return [{"path": f"{path}.provider", "message": error.message, "code": error.code}]
+            return [{"path": f"{path}.provider", "message": error.message, "code": error.code}], None, None
         try:
-            await provider.model(given.model, given.operation)
+            return [], provider, await provider.model(given.model, given.operation)
         except UnknownModelError as error:
-            return [{"path": f"{path}.model", "message": error.message, "code": error.code}]
+            return [{"path": f"{path}.model", "message": error.message, "code": error.code}], provider, None
         except (ProviderUnavailableError, ProviderAnswerError):
-            return []
-        return []
+            return [], provider, None
 
 
 def require(faults: Sequence[Mapping[str, str]]) -> None:
@@ -231,13 +254,3 @@ def require(faults: Sequence[Mapping[str, str]]) -> None:
     if faults:
         said = "; ".join(f"{each['path']}: {each['message']}" for each in faults[:5])
         raise TeamRequestError(said, errors=[dict(each) for each in faults])
-
-
-def _attachment_faults(attachments: Sequence[AttachmentIn], path: str) -> list[Fault]:
-    faults: list[Fault] = []
-    for place, attachment in enumerate(attachments):
-        try:
-            parse(attachment.ref)
-        except (BadReferenceError, AddressRefusedError) as error:
-            faults.append({"path": f"{path}.attachments[{place}].ref", "message": error.message, "code": error.code})
-    return faults

@@ -27,6 +27,8 @@ STATE_OF: Mapping[Place, State] = {
 class TeamState(TypedDict, total=False):
     """`request` grows with reviewers' words; `suggested` is the payload's input as the machine first made it.
 
+    `llm_calls` counts what a model was asked about the form, in all its rounds.
+
     `settled` holds, by checkpoint, the digest of what a person let pass there; `asked` is the question that waits;
     `ended` is why the run goes no further. `after_form` is where it goes on once the form is made anew.
     """
@@ -35,6 +37,7 @@ class TeamState(TypedDict, total=False):
     hitl_config: dict[str, Any]
     request: dict[str, Any]
     form: dict[str, Any]
+    llm_calls: int
     edited: bool
     suggested: dict[str, Any]
     payload: dict[str, Any]
@@ -66,13 +69,16 @@ def begun(given: Mapping[str, Any]) -> TeamState:
 def result(values: Mapping[str, Any]) -> dict[str, Any]:
     """The run's output."""
     form = values.get("form") or {}
-    told = ("completeness", "missing", "unplaced", "unknown_parameters", "notes", "llm_calls")
+    told = ("completeness", "missing", "unplaced", "unknown_parameters", "notes")
     return {
         "response": values.get("response"),
         "audit": values.get("audit"),
         "payload": values.get("payload"),
         "suggested": values.get("suggested"),
-        "form": {name: form.get(name) for name in told},
+        "form": {
+            **{name: form.get(name) for name in told},
+            "llm_calls": values.get("llm_calls", form.get("llm_calls")),
+        },
         "rulings": values.get("rulings", []),
         "decisions": values.get("decisions", []),
     }

@@ -48,11 +48,12 @@ def response_subject(
     properties: dict[str, Any] = {"text": {"type": "string"}}
     if files:
         subject["files"] = files
-        properties["files"] = {"type": "array", "items": {"enum": list(dict.fromkeys(files))}}
+        properties["files"] = {"type": "array", "items": {"type": "string", "enum": list(dict.fromkeys(files))}}
     if not files and not response.text:
         subject["output"] = response.output
         properties["output"] = dict(output_schema) if output_schema else True
-    required = ["text"] if response.text else []
+    # Said, not left out: an edit of the text alone is not to take the files away.
+    required = [*(["text"] if response.text else []), *(["files"] if files else [])]
     return subject, {
         "type": "object",
         "properties": properties,
@@ -62,11 +63,11 @@ def response_subject(
 
 
 def edited_response(response: ProviderResponse, edited: Mapping[str, Any]) -> ProviderResponse:
-    """The response as a person wants it to be. Files can be taken out, not put in."""
-    kept = edited.get("files")
-    files = response.files
-    if isinstance(kept, list):
-        files = tuple(file for file in response.files if _where(file) in kept)
+    """The response as a person wants it to be. Files can be taken out, not put in; what the edit lacks is taken out, as
+    the differences say that stand on record.
+    """
+    kept = edited.get("files") or []
+    files = tuple(file for file in response.files if _where(file) in kept)
     return response.model_copy(
         update={
             "text": str(edited.get("text", "")),

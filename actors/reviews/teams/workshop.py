@@ -15,11 +15,13 @@ from actors.errors import ProviderError
 from actors.providers.base import AIProvider
 from actors.providers.files import Files
 from actors.providers.jobs import Wakes
-from actors.providers.models import ProviderResponse
+from actors.providers.models import Issue, Payload, ProviderResponse
 from actors.providers.registry import ProviderRegistry
+from actors.providers.rights import Rights
 from actors.reviews.forms.asking import Ask, asked_by
 from actors.reviews.quality import JudgesResponses, Quality, text_content
 from actors.reviews.safety import Detector, Scan, WordDetector, from_provider
+from actors.reviews.teams.named_files import foreign_issues
 from actors.runs.step import current
 from actors.settings import ReadLimits
 from actors.verification.models import Content
@@ -33,13 +35,15 @@ NO_LLM = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeamWorkshop:
-    """`judge` is opened when a response is first judged. `form_llm` fills in forms where a run names no other; `wakes`
-    is told when a provider says that a job is done.
+    """`store` names the blob store that `files` keeps in. `judge` is opened when a response is first judged. `form_llm`
+    fills in forms where a run names no other; `wakes` is told when a provider says that a job is done.
     """
 
     providers: ProviderRegistry
     llms: LLMCatalogue
     files: Files
+    store: str
+    rights: Rights
     judge: Callable[[], JudgesResponses]
     read_limits: ReadLimits = field(default_factory=ReadLimits)
     detector: Detector = field(default_factory=WordDetector)
@@ -72,6 +76,14 @@ class TeamWorkshop:
 
         return moderated if by == "provider" else self.detector.scan
 
+    async def issues(self, provider: AIProvider, payload: Payload) -> list[Issue]:
+        """What is wrong with the payload, errors first: what its provider would say, and files that the run's wallet
+        may not read.
+        """
+        model = await provider.model(payload.model, payload.operation)
+        foreign = await foreign_issues(self.rights, provider, payload, model)
+        return [*foreign, *await provider.validate_payload(payload)]
+
     async def quality(self, asked: str, response: ProviderResponse) -> Quality:
         """How good the response is; without a value where nothing can judge it. Asked once for a step."""
 
@@ -90,9 +102,11 @@ class TeamWorkshop:
         if response.text.strip():
             return text_content(response.text)
         for file in response.files:
-            if (where := file.ref or file.url) is not None and not where.startswith("data:"):
-                found = await self.files.read(where)
-                return await read(found.data, self.read_limits)
+            if file.ref is not None:
+                # Our copy, which the run itself has made.
+                return await read((await self.files.fetch(file.ref)).data, self.read_limits)
+            if file.url is not None and not file.url.startswith("data:"):
+                return await read((await self.files.read(file.url)).data, self.read_limits)
         if response.output in (None, "", [], {}):
             return None
         return text_content(orjson.dumps(response.output, default=str).decode())

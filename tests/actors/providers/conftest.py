@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.providers.files import Files
+from actors.providers.rights import anything
 from storage.blobs.local import LocalBlobStore
 from storage.fetch import ContentFetcher
 from storage.settings import FetchSettings, StorageSettings
@@ -26,5 +27,5 @@ async def files(store: LocalBlobStore, tmp_path: Path) -> AsyncIterator[Files]:
         redis_url="redis://nowhere",
     )
     fetcher = ContentFetcher(settings, store)
-    yield Files.of(fetcher, store)
+    yield Files.of(fetcher, store, anything)
     await fetcher.close()

@@ -10,6 +10,7 @@ import pytest
 from actors.providers.files import Files
 from actors.providers.models import Attachment, ModelInfo, Payload, ProviderRequest, Turn
 from actors.providers.placing import by_schema, left_over
+from actors.providers.rights import anything
 from storage.errors import BlobTooLargeError
 from storage.fetch import Fetched
 
@@ -99,6 +100,6 @@ async def test_an_answer_that_the_store_does_not_take_is_not_lost() -> None:
     async def fetch(_: str) -> Fetched:
         raise AssertionError("nothing is fetched here")
 
-    found = await Files(fetch=fetch, keep=keep).kept(b"paid for", "image/png")
+    found = await Files(fetch=fetch, keep=keep, require=anything).kept(b"paid for", "image/png")
     assert found.url == "data:image/png;base64," + base64.b64encode(b"paid for").decode()
     assert found.lost == "larger than 10 MB"

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
+from actors.providers.rights import Rights
 from actors.reviews.decisions import DECISION
 from actors.reviews.service import Reviews
 from actors.reviews.teams import comparison, kind
@@ -135,9 +136,8 @@ async def opened(storage: StorageSettings, actors: ActorsSettings) -> AsyncItera
     fetcher = ContentFetcher(storage, store)
     llms = LLMCatalogue(actors.agents.llms)
     async with engines.opened(setup) as engine:
-        team_runs = TeamRuns(
-            engine.database, engine.runs, ProviderRegistry(actors.providers, Files.of(fetcher, store)), llms, storage
-        )
+        files = Files.of(fetcher, store, Rights(engine.database).require)
+        team_runs = TeamRuns(engine.database, engine.runs, ProviderRegistry(actors.providers, files), llms, storage)
         await engine.host()
         try:
             yield Team(engine, team_runs)

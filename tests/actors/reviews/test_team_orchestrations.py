@@ -7,6 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from actors.agents.llms.catalogue import LLMCatalogue
 from actors.errors import ReviewRuleError, TeamRequestError
 from actors.providers.models import ModelInfo, Payload, Price
 from actors.reviews.checkpoints import registry
@@ -14,6 +15,7 @@ from actors.reviews.checkpoints.cost_approval import estimated_micro_usd
 from actors.reviews.checkpoints.security_scan import scanned
 from actors.reviews.teams.comparison import drawn
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig, HITLConfig, RunInput
+from actors.reviews.teams.service import TeamRuns
 from actors.runs.step import StepContext, entered
 from tests.actors.reviews.teams import Team, asking
 from tests.stubs import openai as openai_chat
@@ -68,6 +70,61 @@ async def test_the_providers_moderation_stops_an_answer_and_one_that_is_down_sto
     ended = await team.ended(run)
     assert ended.output is not None
     assert ended.output["response"]["text"] == "Nothing to see here."
+
+    openai.flagged, openai.moderates = (), False
+    review = await team.asked(await team.start(checkpoints={"content_moderation": {}}))
+    assert review.ruling is not None
+    assert (review.checkpoint, review.ruling["needs_person"]) == ("content_moderation", True)
+    assert "not all of it could be looked at" in review.ruling["reason"]
+
+
+async def test_the_providers_moderation_looks_for_safety_flags_where_the_owner_says_so(
+    team: Team, openai: OpenAIPlatformStub
+) -> None:
+    openai.flagged = ("violence",)
+    unasked = await team.ended(await team.start())
+    assert unasked.status == "completed", "our own words find nothing in it"
+    for moderates, said in (
+        (True, "flagged: moderation/provider:violence"),
+        (False, "not all of it could be looked at"),
+    ):
+        openai.moderates = moderates
+        review = await team.asked(await team.start(moderation="provider"))
+        assert review.ruling is not None
+        assert review.checkpoint == "information_review"
+        [flags] = [each for each in review.ruling["findings"] if each["threshold"] == "safety_flags"]
+        assert flags["reason"] == said
+        assert flags["details"]["detector"].startswith("openai's moderation")
+
+
+async def test_auto_asks_nobody_whatever_a_checkpoint_finds_and_keeps_the_finding(
+    team: Team, openai: OpenAIPlatformStub
+) -> None:
+    run = await team.start(policy="AUTO", checkpoints={"cost_approval": {"limit_micro_usd": 0}})
+    ended = await team.ended(run)
+    assert (ended.status, len(openai.paid)) == ("completed", 1)
+    assert ended.output is not None
+    [ruling] = [each for each in ended.output["rulings"] if each["checkpoint"] == "cost_approval"]
+    assert (ruling["needs_person"], ruling["findings"][0]["passed"]) == (False, False)
+
+
+async def test_the_installations_checkpoints_are_on_in_runs_that_name_no_steps(
+    team: Team, openai: OpenAIPlatformStub
+) -> None:
+    always = TeamRuns(
+        team.engine.database, team.engine.runs, team.runs.providers, LLMCatalogue(team.engine.setup.actors.agents.llms),
+        team.engine.setup.storage, checkpoints={"cost_approval": {"limit_micro_usd": 1}},
+    )  # fmt: skip
+    given = RunInput.model_validate(asking())
+    run = await always.start(given, HITLConfig())
+    assert (await team.asked(run)).checkpoint == "cost_approval"
+    narrowed = await always.start(given, HITLConfig(allowed_steps=("payload_review",)))
+    assert (await team.ended(narrowed)).status == "completed"
+    with pytest.raises(ReviewRuleError):
+        TeamRuns(
+            team.engine.database, team.engine.runs, team.runs.providers,
+            LLMCatalogue(team.engine.setup.actors.agents.llms), team.engine.setup.storage, checkpoints={"cost_aproval": {}},
+        )  # fmt: skip
 
 
 async def test_an_edit_at_a_later_checkpoint_is_looked_at_by_those_before_it(

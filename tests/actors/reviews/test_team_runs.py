@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from actors.errors import RunInputError
+from actors.errors import ReviewEditError, RunInputError
 from actors.reviews.decisions import MAX_PAYLOAD_BYTES
 from tests.actors.reviews.teams import Team
 from tests.stubs import openai as openai_chat
@@ -240,11 +240,13 @@ async def test_a_complete_request_asks_a_model_twice_at_most(team: Team, chat: O
         {"provider": "replicate", "model": "acme/flux", "operation": None, "prompt": "a cat, wide"},
         policy="REQUIRE_HUMAN", form_llm="openai:stub-model",
     )  # fmt: skip
+    await team.decide(await team.asked(run), "respond", message="By night, and taller.")
     await team.approve_at(run, *ALL_THREE)
     ended = await team.ended(run)
     assert ended.status == "completed", ended.error
-    asked = ended.usage["models"]["stub-model"]["calls"]
-    assert 1 <= asked <= 2
+    assert ended.output is not None
+    assert ended.usage["models"]["stub-model"]["calls"] == ended.output["form"]["llm_calls"] == 2
+    assert "rules decided" in " ".join(ended.output["form"]["notes"])
 
 
 async def test_a_jobs_files_are_shown_by_our_copy_and_can_be_left_out(team: Team, replicate: ReplicateStub) -> None:
@@ -258,6 +260,9 @@ async def test_a_jobs_files_are_shown_by_our_copy_and_can_be_left_out(team: Team
     first, second = review.subject["files"]
     shown = [part for part in review.shown if part["title"].startswith("File ")]
     assert [part["blob_id"] for part in shown] == [first, second]
+    with pytest.raises(ReviewEditError) as caught:
+        await team.decide(review, "edit", payload={"text": ""})
+    assert [each["path"] for each in caught.value.details["errors"]] == ["$.files"], "or it would take both away"
     await team.decide(review, "edit", payload={**review.subject, "files": [second]})
     ended = await team.ended(run)
     assert ended.output is not None
