@@ -263,11 +263,15 @@ async def fork_run(
     """
     source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
-    given.runs.check_fork(source, asked.input or {})
-    sent = asked.model_dump_json().encode()
-    new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
-    forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)
-    return wire.answer(schemas.of_run(forked), 201)
+
+    async def forking() -> Response:
+        given.runs.check_fork(source, asked.input or {})
+        sent = asked.model_dump_json().encode()
+        new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
+        forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)
+        return wire.answer(schemas.of_run(forked), 201)
+
+    return await _or_state(given, run_id, forking())
 
 
 @router.post("/{run_id}/resume", status_code=202, response_model=schemas.RunAnswer, responses=problems(403, 404, 409))
