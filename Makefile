@@ -25,7 +25,7 @@ demo: $(STAMP) ## verify a sample campaign, start to finish, on this machine
 	$(BIN)/python -m cluster.demo
 
 test: $(STAMP) ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=40
 
 check: $(STAMP) ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
