@@ -10,10 +10,17 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from actors.agents.documents import MAX_DEPTH, depth_of, readable
+from actors.agents.documents import MAX_DEPTH, depth_of, readable, size_of
+from actors.agents.schema_work import Meter, UnboundedError
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _FAULTS_NAMED = 5
+# Evaluations, each of some eighty nanoseconds during which nothing else is done here.
+MOST_WORK = 2_000_000
+MOST_UNFOLDED = 10_000
+# Errors cost a thousand times as much, and characters that they quote some nanoseconds each.
+_MOST_LISTED = 10_000
+_MOST_QUOTED = 50_000_000
 
 
 def instructions(schema: Any) -> str:
@@ -40,13 +47,34 @@ def parsed(text: str) -> Any:
 
 
 def violations(value: Any, schema: Any) -> list[str]:
-    """What of the schema the value does not satisfy, each with its JSON path, some at most; none where it does."""
-    errors = itertools.islice(_validator(schema).iter_errors(value), _FAULTS_NAMED)
+    """What of the schema the value does not satisfy, each with its JSON path, some at most; none where it does.
+
+    What would hold up everybody else is not done, and is a fault that says so.
+    """
+    try:
+        work = Meter(schema).work(value, MOST_WORK)
+    except UnboundedError:
+        return [f"$: to hold it against the schema takes more than the limit of {MOST_WORK:,} evaluations"]
+    except ValueError as error:  # saved before such schemas were refused
+        return [f"$: it cannot be held against the schema, which {error}"]
+    validator = _validator(schema)
+    if validator.is_valid(value):
+        return []
+    # All errors are made, each with the part of the value that it is about, before the first is seen.
+    if work > _MOST_LISTED or work * size_of(value) > _MOST_QUOTED:
+        return ["$: it does not satisfy the schema, and is too large to say where"]
+    errors = itertools.islice(validator.iter_errors(value), _FAULTS_NAMED)
     return [f"{_path(error.instance_path)}: {error.message[:300]}" for error in errors]
 
 
 def schema_fault(schema: Any) -> str | None:
     """Why this is no JSON Schema that can be held against anything, or `None`."""
+    try:
+        Meter(schema).unfold(MOST_UNFOLDED)
+    except UnboundedError:
+        return f"refers to itself in a circle, or to more than the limit of {MOST_UNFOLDED:,} schemas for one value"
+    except ValueError as error:
+        return str(error)
     try:
         _validator(schema)
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError) as error:

@@ -137,6 +137,28 @@ async def test_a_streamed_answer_is_the_same_answer_and_comes_in_pieces(far: Far
     assert answer.message.response_metadata["finish_reason"] == whole.message.response_metadata["finish_reason"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_holds_nothing_that_a_run_could_not_keep(far: Far, stream: bool) -> None:
+    """A character that came in two halves is whole; a half alone, and a NUL, are told as what cannot be read."""
+
+    def odd(written: bytes) -> bytes:
+        for mark, meant in ((b"<", b"\\ud83d"), (b">", b"\\ude00"), (b"@", b"\\u0000"), (b"%", b"\\ud800")):
+            written = written.replace(mark, meant)
+        return written
+
+    text = "a<>b@c%d"
+    reply = far.says(text)
+    if stream:
+        # One character a piece.
+        of_openai = far.choice == "gpt-x"
+        reply = openai.streamed(text, len(text)) if of_openai else gemini.as_stream(reply, len(text))
+        reply = replace(reply, chunks=tuple(map(odd, reply.chunks)))
+    far.stub.script.append(replace(reply, body=odd(reply.body)))
+    llm = far.llm()
+    answer, _ = await streamed(llm) if stream else (await llm.ask(ASKED), None)
+    assert answer.message.text == "a\N{GRINNING FACE}b\ufffdc\ufffdd"
+
+
 async def test_a_token_is_there_before_the_answer_is_whole(far: Far) -> None:
     far.stub.script.append(far.says("The capital of Peru is Lima, on the coast.", pause_s=0.05))
     came: list[float] = []
