@@ -194,6 +194,8 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         "HYVVE_SCORER_MEMBERS": "local", "HYVVE_SCORER": "vote", "HYVVE_BLOB_STORE": "walrus",
         "HYVVE_LLM_MODELS": "openai:m", "HYVVE_LLM_PRICES": "m=1/2", "HYVVE_SEARCH": "keyless",
         "HYVVE_PROVIDER_KEYS": "acme=k", "HYVVE_PROVIDER_URLS": "acme=https://x.example",
+        "HYVVE_PROVIDER_WEBHOOK_URLS": "acme=https://x.example", "HYVVE_PROVIDER_WEBHOOK_SECRETS": "acme=whsec_s",
+        "HYVVE_REVIEW_CHECKPOINTS": '{"security_scan": {}}',
         "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
         "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
         "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}',

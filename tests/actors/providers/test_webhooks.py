@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from redis.asyncio import Redis
 
 from actors.errors import MissingKeyError, WebhookRefusedError
 from actors.providers import webhooks
 from actors.providers.bell import ring_once
+from actors.providers.jobs import JobProvider
 from actors.providers.models import Job
 from actors.providers.webhooks import signature, verified
+from actors.settings import ProviderSettings
 from storage.cache import Cache
 from storage.errors import CacheUnavailableError
 from tests.stubs.http import Request
@@ -117,6 +119,21 @@ def test_without_a_secret_nothing_is_taken(stub: ReplicateStub, secret: SecretSt
     with pytest.raises(MissingKeyError) as caught:
         taken(headers, body, secret=secret)
     assert "not base64" not in caught.value.message
+
+
+def test_an_installed_provider_has_a_secret_and_an_address_of_its_own(stub: ReplicateStub) -> None:
+    url = "https://hyvve.example/teams/webhooks/acme"
+    settings = ProviderSettings(webhook_urls=(f"acme={url}",), webhook_secrets=(SecretStr(f"acme={SECRET}"),))
+    reach = settings.reach_of("acme")
+    assert reach.webhook_url == url
+    headers, body = stub.webhook("p1", at=NOW)
+    assert taken(headers, body, secret=reach.webhook_secret).id == "msg_p1"
+    lacking = settings.reach_of("other").webhook_secret
+    with pytest.raises(MissingKeyError, match=JobProvider.webhook_setting):
+        verified(headers, body, secret=lacking, tolerance_s=300, now=NOW, setting=JobProvider.webhook_setting)
+    for wrong in ({"webhook_urls": ["acme=http://plain.example"]}, {"webhook_secrets": ["whsec_nameless"]}):
+        with pytest.raises(ValidationError):
+            ProviderSettings.model_validate(wrong)
 
 
 def test_what_is_signed_and_no_object_is_refused() -> None:
