@@ -4,8 +4,10 @@ otherwise. None is the record of anything.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
@@ -67,6 +69,22 @@ def ensure(actor_class: Any, setup: Setup, noun: str, *, max_concurrency: int) -
     except RayError as error:
         raise ClusterUnavailableError(f"the cluster starts no {noun} actor: {type(error).__name__}: {error}") from error
     raise ClusterUnavailableError(f"the cluster's {noun} actor of this database does not keep its settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Finds the actors of this database on the cluster that this process is connected to."""
+
+    storage: StorageSettings
+
+    async def actor_id(self, noun: str) -> str | None:
+        """The id, in hex, under which Ray knows the actor of that noun now; `None` where there is none."""
+        try:
+            actor = await asyncio.to_thread(ray.get_actor, name_of(self, noun), namespace=NAMESPACE)
+        except (ValueError, RayError):
+            return None
+        # Ray has no public way to an actor's id but its state API, which asks the dashboard.
+        return str(actor._ray_actor_id.hex())  # noqa: SLF001
 
 
 def stop(setup: Setup, *nouns: str) -> None:

@@ -29,7 +29,7 @@ from serve import errors
 from serve.auth import Gate
 from serve.console import app as console_app
 from serve.console.app import build_console
-from serve.deps import Services
+from serve.deps import FindActor, Services, nowhere
 from serve.limits import BodyLimit
 from serve.poll import CampaignPoll
 from serve.routes import (
@@ -69,6 +69,7 @@ def build_app(
     agents_settings: AgentsSettings | None = None,
     provider_settings: ProviderSettings | None = None,
     review_settings: ReviewSettings | None = None,
+    find_actor: FindActor = nowhere,
 ) -> FastAPI:
     """The whole API over these services. `database` and `verification` stay the caller's, to close after the app."""
     poll = CampaignPoll(
@@ -125,6 +126,7 @@ def build_app(
         storage=storage_settings,
         serve=serve_settings,
         reading=verification_settings,
+        find_actor=find_actor,
     )
     app.state.services = given
     console = build_console(given)

@@ -13,6 +13,7 @@ from ray.serve.config import BackpressureConfig
 from ray.serve.deployment import Application
 from ray.serve.schema import LoggingConfig
 
+from actors.detached import Whereabouts
 from actors.settings import AgentsSettings, ProviderSettings, ReviewSettings, RunSettings, VerificationSettings
 from actors.verification.service import VerificationService
 from serve import ingress
@@ -63,6 +64,7 @@ class Api:
             agents_settings=self._agents,
             provider_settings=self._providers,
             review_settings=self._reviews,
+            find_actor=Whereabouts(self._storage).actor_id,
         )
         ingress.built(app)
         return app

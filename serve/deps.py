@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,6 +25,14 @@ from storage.cache import Cache
 from storage.engine import Database
 from storage.settings import StorageSettings
 
+FindActor = Callable[[str], Awaitable[str | None]]
+"""Answers the id under which Ray knows the actor of this noun (`actors/detached.py`) now, if there is one."""
+
+
+async def nowhere(_: str) -> str | None:
+    """Of an app that runs on no cluster."""
+    return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -43,6 +52,7 @@ class Services:
     storage: StorageSettings
     serve: ServeSettings
     reading: VerificationSettings
+    find_actor: FindActor = nowhere
 
     def page(self, limit: int | None) -> int:
         """How many rows this page holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, SmallInteger, text
+from sqlalchemy import BigInteger, SmallInteger, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -44,6 +44,11 @@ async def claim(session: AsyncSession, shards: Sequence[int], host: str) -> int:
         " RETURNING epoch"
     )
     return int((await session.execute(query, {"shards": list(shards), "host": host})).scalars().all()[0])
+
+
+async def host_of(session: AsyncSession, shard: int) -> str | None:
+    """The name of who holds this shard, or held it last."""
+    return (await session.execute(select(RunShard.host).where(RunShard.shard == shard))).scalar_one_or_none()
 
 
 async def seen(session: AsyncSession, epoch: int) -> int:

@@ -45,6 +45,7 @@ class HostSetup:
 class RunHostActor(RunHost):
     def __init__(self, setup: HostSetup) -> None:
         self._made_from = setup
+        # Its name begins with the noun by which the actor is found: `run_shards` says who holds a shard.
         super().__init__(setup.runs, setup.shards, name=f"{_noun(setup.index)} of {setup.runs.actors.runs.hosts}")
         heap.settle()
 

@@ -29,13 +29,30 @@ _PICTURE_SIDE = 1_600
 FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 
 
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a browser plays: by which element, and of which type."""
+
+    kind: Literal["audio", "video"]
+    media_type: str
+
+
+# By what the content itself proves to be. WebM is Matroska to its first bytes; what a browser cannot play it says.
+_PLAYED = {
+    "audio/mpeg": Media("audio", "audio/mpeg"), "audio/flac": Media("audio", "audio/flac"),
+    "audio/ogg": Media("audio", "audio/ogg"), "video/mp4": Media("video", "video/mp4"),
+    "video/x-matroska": Media("video", "video/webm"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One content. `text` of kind text; `value` of json; `rows` of table, the first its header where `header` says so;
-    `pages` of pdf, as (number, text). An image is drawn by `picture`. `left_out` says what the bounds have cut.
+    `pages` of pdf, as (number, text). An image is drawn by `picture`; audio and video are played as they are, by a
+    browser that is told their `media_of`. `left_out` says what the bounds have cut.
     """
 
-    kind: Literal["text", "json", "table", "pdf", "image", "nothing"]
+    kind: Literal["text", "json", "table", "pdf", "image", "audio", "video", "nothing"]
     name: str
     size: int
     text: str = ""
@@ -49,8 +66,8 @@ class View:
 
 async def view(data: bytes, limits: ReadLimits, *, file_name: str | None, declared_type: str | None) -> View:
     """The content as a person sees it. Never raises for what the content holds: what cannot be shown says why."""
+    kind = sniff.sniff(data)
     try:
-        kind = sniff.sniff(data)
         if kind is None or kind is sniff.SVG:
             return await asyncio.to_thread(_text, data, file_name, declared_type)
         if kind is sniff.PDF:
@@ -61,10 +78,19 @@ async def view(data: bytes, limits: ReadLimits, *, file_name: str | None, declar
         found = sniff.sniff_binary(data)
         if found is sniff.PDF:
             return await view(data[data.index(b"%PDF-") :], limits, file_name=file_name, declared_type=declared_type)
-        return View(kind="nothing", name=found.name, size=len(data), notes=(error.message,))
+        return _played(data) or View(kind="nothing", name=found.name, size=len(data), notes=(error.message,))
     except HyvveError as error:
-        return View(kind="nothing", name="a file", size=len(data), notes=(error.message,))
-    return View(kind="nothing", name=kind.name, size=len(data), notes=(f"the content is {kind.name}: it is not shown",))
+        name = kind.name if kind is not None else "a file"
+        return View(kind="nothing", name=name, size=len(data), notes=(error.message,))
+    note = f"the content is {kind.name}: it is not shown"
+    return _played(data) or View(kind="nothing", name=kind.name, size=len(data), notes=(note,))
+
+
+def media_of(data: bytes) -> Media | None:
+    """How a browser plays it, where it is sound or film."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+        return Media("audio", "audio/wav")
+    return _PLAYED.get((sniff.sniff(data) or sniff.sniff_binary(data)).media_type)
 
 
 async def picture(data: bytes, limits: ReadLimits, *, side: int = _PICTURE_SIDE) -> bytes:
@@ -80,6 +106,14 @@ async def picture(data: bytes, limits: ReadLimits, *, side: int = _PICTURE_SIDE)
     }  # fmt: skip
     found = await decoders().run(request, data, timeout_s=limits.timeout_s, what=kind.name)
     return base64.b64decode(found["png"])
+
+
+def _played(data: bytes) -> View | None:
+    media = media_of(data)
+    if media is None:
+        return None
+    name = "sound" if media.kind == "audio" else "film"
+    return View(kind=media.kind, name=f"{name} ({media.media_type})", size=len(data))
 
 
 def _text(data: bytes, file_name: str | None, declared_type: str | None) -> View:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from serve.shown.escape import inert
 from storage.clock import now
+from storage.reviews import Review
 
 _UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 # How states look: the four tones of the report, and a quiet one.
@@ -19,13 +20,23 @@ _TONES = {
     "completed": "accept", "approved": "accept", "accept": "accept", "active": "accept", "edited": "accept",
     "running": "busy", "pending": "quiet", "waiting": "review", "review": "review", "open": "review",
     "failed": "reject", "reject": "reject", "rejected": "reject", "error": "error", "cancelled": "error",
-    "skipped": "error", "paused": "error", "expired": "error", "responded": "busy",
+    "skipped": "error", "paused": "error", "expired": "error", "responded": "busy", "overdue": "reject",
+    "reminded": "review",
 }  # fmt: skip
 
 
 def tone(state: str) -> str:
     """The tone that a state is shown in; it is always written out besides."""
     return _TONES.get(state.lower(), "quiet")
+
+
+def pressing(review: Review) -> str:
+    """Why somebody should hurry with an open review: that it is overdue, or that its reviewers were reminded of it."""
+    if review.state != "open":
+        return ""
+    if review.due_at is not None and review.due_at <= now():
+        return "overdue"
+    return "reminded" if review.clock.get("reminded") else ""
 
 
 def span(seconds: float | None) -> str:

@@ -1,8 +1,8 @@
 """What holds for every answer of the console, and for every change asked of it.
 
-Pages may use this installation's own style sheet, scripts and pictures, and nothing else: no inline script or style,
-no frame, no address elsewhere. A change is a POST that a page of this very origin sends; a browser says where a request
-comes from by `Sec-Fetch-Site` or `Origin`, and what says neither is no browser at one of our pages.
+Pages may use this installation's own style sheet, scripts, pictures, sound and film, and nothing else: no inline script
+or style, no frame, no address elsewhere. A change is a POST that a page of this very origin sends; a browser says where
+a request comes from by `Sec-Fetch-Site` or `Origin`, and what says neither is no browser at one of our pages.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from serve.errors import ForbiddenError
 
 _HEADERS = {
     b"content-security-policy": (
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     b"x-content-type-options": b"nosniff",
     # Not `no-referrer`: with that, browsers send a form's `Origin` as "null".

@@ -39,6 +39,7 @@ def _environment() -> Environment:
     environment.filters.update(
         tone=formats.tone, span=formats.span, moment=formats.moment, dollars=formats.dollars, size=formats.size,
         short=formats.short, clipped=formats.clipped, points=formats.points, whole=formats.whole, coins=coins,
+        pressing=formats.pressing,
     )  # fmt: skip
     environment.globals.update(count=formats.count, bar=bar, now=now)
     return environment

@@ -23,7 +23,10 @@ _INLINE = {"text": "text/plain", "csv": "text/csv"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One part. `view` is of texts, tables, PDFs and images; `value` of JSON, marks, differences and choices."""
+    """One part. `view` is of texts, tables, PDFs, images and media; `value` of JSON, marks, differences and choices.
+
+    `kept` says that its content lies here, to be drawn, played or saved.
+    """
 
     number: int
     kind: str
@@ -32,7 +35,7 @@ class Shown:
     url: str = ""
     view: View | None = None
     value: Any = None
-    drawn: bool = False
+    kept: bool = False
 
 
 async def shown(
@@ -43,6 +46,11 @@ async def shown(
         await _shown(number, part, contents=contents, database=database, limits=limits)
         for number, part in enumerate(parts)
     ]
+
+
+def choices(found: Sequence[Shown]) -> list[str]:
+    """The keys of what may be picked, in order."""
+    return [str(each["key"]) for part in found if part.kind == "choices" for each in part.value if "key" in each]
 
 
 async def named(part: Mapping[str, Any], database: Database) -> Named | None:
@@ -70,7 +78,7 @@ async def _shown(
             return replace(base, view=View(kind="nothing", name="nothing", size=0, notes=(error.message,)))
         if where is None:
             return base
-        return replace(base, view=await contents.view(where), drawn=True)
+        return replace(base, view=await contents.view(where), kept=True)
     if isinstance(content, str) and kind in ("text", "csv", "image", "pdf"):
         data = content.encode("utf-8", "replace")
         found = await view(data, limits, file_name=None, declared_type=_INLINE.get(kind, "text/plain"))
@@ -85,7 +93,9 @@ async def _shown(
 
 
 def _marks(content: Any) -> list[dict[str, Any]]:
-    """Marks as lines of a table, however they are given."""
+    """Marks as lines of a table, however they are given. A `measured` one was held against a limit, in whatever unit it
+    has; the others are of 100.
+    """
     given = content.items() if isinstance(content, Mapping) else [
         (each.get("name", each.get("criterion", "")), each) for each in content if isinstance(each, Mapping)
     ] if isinstance(content, list) else []  # fmt: skip
@@ -93,8 +103,9 @@ def _marks(content: Any) -> list[dict[str, Any]]:
     for name, mark in given:
         value = mark.get("mark", mark.get("value")) if isinstance(mark, Mapping) else mark
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        reason = mark.get("reason", "") if isinstance(mark, Mapping) else ""
-        found.append(
-            {"name": str(name), "mark": number, "said": "" if number is not None else str(value), "reason": reason}
-        )
+        more = mark if isinstance(mark, Mapping) else {}
+        found.append({
+            "name": str(name), "mark": number, "value": value, "reason": more.get("reason", ""),
+            "measured": isinstance(more.get("passed"), bool), "passed": more.get("passed"), "limit": more.get("limit"),
+        })  # fmt: skip
     return found

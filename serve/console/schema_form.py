@@ -8,7 +8,7 @@ Whether the result satisfies the schema is not judged here: deciding does that.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,6 +76,14 @@ class SchemaForm:
         yield from _entries(self.parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """The one control of a form that asks for nothing but a choice among what is shown: what it sends, by key."""
+
+    name: str
+    sent: Mapping[str, str]
+
+
 def form_of(subject: dict[str, Any], schema: dict[str, Any] | None) -> SchemaForm:
     """The form, filled with the subject."""
     whole = _written(subject)
@@ -133,6 +141,16 @@ def refilled(form: SchemaForm, sent: Mapping[str, str], faults: Mapping[str, str
     return SchemaForm(parts=parts, json=sent.get(WHOLE, form.json), faults=tuple(left.items()))
 
 
+def pick_among(form: SchemaForm, keys: Iterable[str]) -> Pick | None:
+    """What the form sends for those of `keys` that it takes; `None` where it asks for anything else, or takes none."""
+    entries = list(form.entries())
+    if len(entries) != 1 or entries[0].control != "choice":
+        return None
+    taken = {sent for sent, _ in entries[0].choices}
+    sent = {key: _plain(key) for key in keys if _plain(key) in taken}
+    return Pick(name=entries[0].name, sent=sent) if sent else None
+
+
 def _entries(parts: Sequence[Entry | Group]) -> Iterator[Entry]:
     for part in parts:
         if isinstance(part, Group):
@@ -159,25 +177,33 @@ def _part(found: SchemaField, subject: dict[str, Any]) -> Entry | Group:
         hint = f"{hint} One a line.".strip()
     elif control == "json":
         hint = f"{hint} As JSON.".strip()
-    choices: tuple[tuple[str, str], ...] = ()
-    if control == "choice":
-        given = found.choices or (True, False)
-        words = {True: "yes", False: "no", None: "none"}
-        choices = tuple(
-            (_plain(each), words.get(each, str(each)) if isinstance(each, bool | None) else str(each)) for each in given
-        )
-        if not found.required or shown not in {sent for sent, _ in choices}:
-            choices = (("", "–"), *choices)
     return Entry(
         path=found.path, label=found.title or found.name, control=control, shown=shown, hint=hint,
-        required=found.needed, whole_numbers=found.types == ("integer",), choices=choices,
+        required=found.needed, whole_numbers=found.types == ("integer",),
+        choices=_choices(found, value, shown) if control == "choice" else (),
     )  # fmt: skip
+
+
+def _choices(found: SchemaField, value: Any, shown: str) -> tuple[tuple[str, str], ...]:
+    """What the schema takes; before it what is there although it is none of the choices, for a field that is left alone
+    stays as it is, and nothing, where it may be left out or is not there yet.
+    """
+    words = {True: "yes", False: "no", None: "none"}
+    choices = [
+        (_plain(each), words[each] if isinstance(each, bool | None) else str(each))
+        for each in found.choices or (True, False)
+    ]
+    if shown and shown not in {sent for sent, _ in choices}:
+        choices.insert(0, (shown, "–" if value == "" else f"{value} (none of the choices)"))
+    if not shown or not found.required:
+        choices.insert(0, ("", "–" if not shown or value != "" else "– (left out)"))
+    return tuple(choices)
 
 
 def _control(found: SchemaField, value: Any) -> tuple[Control, str]:
     """The control that can hold both what the schema takes and what is there, and what it shows."""
     types = set(found.types) - {"null"}
-    if found.choices and (value is None or value in found.choices) and not found.many:
+    if found.choices and not found.many and (value in found.choices or not isinstance(value, dict | list)):
         return "choice", "" if value is None else _plain(value)
     if found.many:
         plain = value is None or (

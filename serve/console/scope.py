@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from serve.auth import require_owner
 from serve.console.session import Visitor
 from serve.deps import Services
-from storage.reviews import Sight
+from storage.reviews import Review, Sight
 from storage.runs import Run
 
 
@@ -44,3 +45,11 @@ async def owned_run(given: Services, visitor: Visitor, run_id: Any) -> Run:
     run = await given.runs.get(run_id)
     require_owner(visitor.principal, run.owner, noun="run", subject=str(run_id))
     return run
+
+
+async def seen_review(given: Services, visitor: Visitor, review_id: UUID) -> Review:
+    """The review, which this visitor may see. Raises `NotFoundError`, or `ForbiddenError`."""
+    review = await given.reviews.get(review_id)
+    if not given.reviews.sees(sight(visitor), review):
+        require_owner(visitor.principal, review.owner, noun="review", subject=str(review_id))
+    return review

@@ -1,6 +1,6 @@
 """1,000 reviews that wait and 20 reviewers who claim and decide at once: nothing held twice, nothing lost, and how fast.
 
-On an embedded PostgreSQL and Redis, over the API as it is. The queue's first page is to take less than 100 ms.
+On an embedded PostgreSQL and Redis, over the API as it is. The queue's first page, and the console's of it, are to take less than 100 ms.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ async def measure(storage: StorageSettings, *, count: int, reviewers: int) -> bo
     print(f"one review, p50 and p99                    {said(one)}")
     print(f"claimed and decided by all at once         {count / took_s:,.0f} reviews/s")
     print(f"each held and decided once, none lost      {'yes' if once else 'NO'}")
-    met = once and statistics.quantiles(queue, n=100)[-1] < QUEUE_MS
-    print(f"asked: none twice, none lost, queue {QUEUE_MS:.0f} ms: {'met' if met else 'NOT MET'}")
+    met = once and all(statistics.quantiles(took, n=100)[-1] < QUEUE_MS for took in (queue, shown))
+    print(f"asked: none twice, none lost, queue and its page {QUEUE_MS:.0f} ms: {'met' if met else 'NOT MET'}")
     return met
 
 

@@ -14,6 +14,7 @@ from serve.app import build_app
 from serve.settings import ServeSettings
 from tests.actors.reviews.verdicts import Verdicts, opened
 from tests.actors.verification.population import Population, distinct
+from tests.serve.console.conftest import signed_in
 
 CREATOR = {"X-Wallet-Address": "0xc"}
 
@@ -101,6 +102,10 @@ async def test_a_creator_who_forks_a_review_run_forges_no_decision(client: httpx
     outcome = {"kind": "review", "review_id": str(second.review_id), "answer": "approve", "by": ["bob"],
                "settled_by": "agreement", "at": "2026-01-01T00:00:00Z"}  # fmt: skip
     checkpoints = (await client.get(f"/runs/{first.run_id}/checkpoints", headers=CREATOR)).json()
+    # So the console offers no fork of it.
+    await signed_in(client, wallet="0xc")
+    page = (await client.get(f"/console/runs/{first.run_id}")).text
+    assert ("Timeline" in page, len(checkpoints) > 1, "/fork" in page) == (True, True, False)
     for checkpoint in checkpoints:
         for given in (others, {**others, "outcome": outcome}, {}):
             body = {"checkpoint_id": checkpoint["checkpoint_id"], "input": given}

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serve.console import sending
 from serve.console.contents import Contents, Named, require_may_open
 from serve.console.guard import SANDBOX
 from serve.console.pages import page
@@ -54,13 +55,20 @@ async def picture(request: Request, given: Given, visitor: Visiting, contributio
     return Response(body, media_type="image/png", headers=headers)
 
 
+@router.get("/{contribution_id}/media")
+async def media(request: Request, given: Given, visitor: Visiting, contribution_id: UUID) -> Response:
+    """Sound or film, to be played."""
+    contents: Contents = request.app.state.contents
+    fetched = await contents.fetch(Named.of(await _allowed(given, visitor, contribution_id)))
+    return sending.played(request, fetched.data)
+
+
 @router.get("/{contribution_id}/original")
 async def original(request: Request, given: Given, visitor: Visiting, contribution_id: UUID) -> Response:
     """The bytes as they were sent, to be saved and not shown."""
     contents: Contents = request.app.state.contents
     fetched = await contents.fetch(Named.of(await _allowed(given, visitor, contribution_id)))
-    headers = {**SANDBOX, "Content-Disposition": f'attachment; filename="{contribution_id}.bin"'}
-    return Response(fetched.data, media_type="application/octet-stream", headers=headers)
+    return sending.saved(fetched.data, str(contribution_id))
 
 
 async def _found(given: Services, contribution_id: UUID) -> tuple[Contribution, Campaign]:

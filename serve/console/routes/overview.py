@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
+from serve.console.formats import pressing
 from serve.console.live import changes
 from serve.console.pages import page
 from serve.console.scope import Scope, sight
@@ -51,8 +52,10 @@ async def overview(request: Request, given: Given, visitor: Visiting) -> Respons
     }
     return page(
         request, "overview.html", tally=tally, ended=ended, running=running, waiting=waiting, failed=failed,
-        reviews=asked[:_LISTED], to_review=len(asked), most_reviews=MOST_REVIEWS, submitted=submitted, judged=judged,
-        most_judged=MOST_JUDGED, batches=batches,
+        # Those that press first, each in the order in which it was asked.
+        reviews=sorted(asked, key=lambda each: not pressing(each))[:_LISTED], to_review=len(asked),
+        most_reviews=MOST_REVIEWS, pressing_reviews=sum(bool(pressing(each)) for each in asked),
+        submitted=submitted, judged=judged, most_judged=MOST_JUDGED, batches=batches,
         troubled=[(each, firing) for each, firing in schedules if firing is not None and firing.state == "failed"],
         chart=Markup(throughput(tally.ended, moment)),  # noqa: S704  # numbers and names of states
     )  # fmt: skip
@@ -72,7 +75,8 @@ async def _standing(given: Services, scope: Scope, seen: Sight) -> Any:
             session, limit=2 * _LISTED, statuses=("running", "waiting"), light=True, **scope.filters
         )
         batches = await verifications.under_way(session, limit=_LISTED)
-    asked = [[each.review_id, each.holder] for each in await given.reviews.queue(seen, limit=MOST_REVIEWS)]
+    queue = await given.reviews.queue(seen, limit=MOST_REVIEWS)
+    asked = [[each.review_id, each.holder, pressing(each)] for each in queue]
     return [asked, tally.unfinished, tally.ended, [stands(run) for run in newest], [list(each) for each in batches]]
 
 

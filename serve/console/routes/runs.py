@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Header, Query, Request
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 
+from actors.errors import RunConflictError
 from actors.reviews.teams import blindness
 from serve import streams
 from serve.console.live import changes
@@ -40,6 +41,8 @@ _PAUSE_S = 1.0
 Status = Annotated[str | None, Query(max_length=20)]
 Kind = Annotated[str | None, Query(max_length=200)]
 Thread = Annotated[str | None, Query(max_length=300)]
+# Of a form, whose field may have been left empty.
+Batch = Annotated[UUID | Literal[""] | None, Query()]
 
 
 @router.get("")
@@ -51,14 +54,15 @@ async def list_runs(
     status: Status = None,
     kind: Kind = None,
     thread: Thread = None,
+    batch: Batch = None,
     after: UUID | None = None,
 ) -> Response:
-    chosen = _chosen(status, kind, thread)
+    chosen = _chosen(status, kind, thread, batch)
     rows = await given.runs.list(**Scope.of(visitor).filters, **chosen, after=after, limit=_PAGE + 1, light=True)
     shown = rows[:_PAGE]
     return page(
         request, "runs.html", runs=shown, more=shown[-1].run_id if len(rows) > _PAGE else None, after=after,
-        state=status or "", kind=kind or "", thread=thread or "", statuses=STATUSES,
+        state=status or "", kind=kind or "", thread=thread or "", batch=batch or "", statuses=STATUSES,
     )  # fmt: skip
 
 
@@ -71,8 +75,9 @@ async def live(
     status: Status = None,
     kind: Kind = None,
     thread: Thread = None,
+    batch: Batch = None,
 ) -> Response:
-    scope, chosen = Scope.of(visitor), _chosen(status, kind, thread)
+    scope, chosen = Scope.of(visitor), _chosen(status, kind, thread, batch)
 
     async def standing() -> Any:
         return [stands(run) for run in await given.runs.list(**scope.filters, **chosen, limit=_PAGE, light=True)]
@@ -80,9 +85,12 @@ async def live(
     return changes(request, given, f"runs {scope.key} {chosen}", standing)
 
 
-def _chosen(status: str | None, kind: str | None, thread: str | None) -> dict[str, Any]:
+def _chosen(status: str | None, kind: str | None, thread: str | None, batch: UUID | str | None) -> dict[str, Any]:
     # A field of a form that was left empty is sent as such.
-    return {"statuses": (status,) if status in STATUSES else (), "kind": kind or None, "thread_id": thread or None}
+    return {
+        "statuses": (status,) if status in STATUSES else (), "kind": kind or None, "thread_id": thread or None,
+        "parent_run_id": batch or None,
+    }  # fmt: skip
 
 
 @router.get("/{run_id}")
@@ -98,9 +106,18 @@ async def run_page(request: Request, given: Given, visitor: Visiting, run_id: UU
     return page(
         request, "run.html", run=run, line=line, events=list(reversed(events)), told=told, checkpoints=checkpoints,
         asked=asked, questions=questions, given=blindness.input_of(run), usage=blindness.usage_of(run),
-        withheld=blindness.withheld(run),
+        withheld=blindness.withheld(run), forked=_is_forked(given, run),
         ended=run.status in ENDED, left_out=max(0, run.event_seq - _EVENTS),
     )  # fmt: skip
+
+
+def _is_forked(given: Services, run: Run) -> bool:
+    """Whether it may be forked as it was: some kinds never are, a comparison not before its end."""
+    try:
+        given.runs.check_fork(run, {})
+    except RunConflictError:
+        return False
+    return True
 
 
 @router.get("/{run_id}/events")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.detached import Whereabouts
 from actors.schedules.actor import ensure_scheduler, stop_scheduler
 from actors.schedules.registry import PERIODIC
 from actors.schedules.scheduler import SchedulerSetup
@@ -42,5 +43,9 @@ async def test_a_scheduler_that_is_killed_comes_back_and_fires_what_came_meanwhi
         assert rows[0].host != rows[1].host
         again = await asyncio.to_thread(ensure_scheduler, setup)
         assert again == first, "the one that came back is the one that everybody knows"
+        # As the console's links to the dashboard find it.
+        where = Whereabouts(setup.storage)
+        assert await where.actor_id("schedules") == again._ray_actor_id.hex()
+        assert await where.actor_id("batches") is None
     finally:
         await asyncio.to_thread(stop_scheduler, setup)

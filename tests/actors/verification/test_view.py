@@ -19,6 +19,9 @@ async def test_contents_are_shown_as_what_they_are() -> None:
     for data, kind in (
         (b"just words", "text"), (b'{"a": [1]}', "json"), (b"a,b\n1,2\n3,4\n", "table"), (pdf(["one", "two"]), "pdf"),
         (encoded(noise()), "image"), (b"PK\x03\x04rest", "nothing"), (b"\x00\x01\x02", "nothing"), (b"%PDF-1.7 no", "nothing"),
+        (b"ID3\x04\x00\x00\x00", "audio"), (b"fLaC\x00\x00", "audio"), (b"RIFF\x00\x00\x00\x00WAVEfmt ", "audio"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "nothing"), (b"\x1aE\xdf\xa3\x00", "video"), (b"\x00\x00\x00\x18ftypmp42\x00", "video"),
+        (b"ID3 is the tag of MP3 files", "text"),
     ):  # fmt: skip
         assert (await view(data, LIMITS, file_name=None, declared_type=None)).kind == kind, data[:20]
 

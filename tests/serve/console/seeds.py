@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy
 from PIL import Image, ImageDraw
 
 from actors.schedules.registry import periodic
@@ -20,7 +21,7 @@ from actors.schedules.task import make_known
 from storage import campaigns, contributions, firings, schedules, verifications, workflows
 from storage.blobs.local import LocalBlobStore
 from storage.engine import Database
-from storage.verifications import ResultRow
+from storage.verifications import ResultRow, VerificationResult
 from tests.actors.agents.definitions import agent, edge, node, signal
 from tests.actors.verification.documents import pdf
 from tests.serve.bodies import campaign_body
@@ -244,6 +245,60 @@ def picture_question(seeded: Seeded) -> dict[str, Any]:
         },
         "deadline": {"timeout_s": 3600},
     }  # fmt: skip
+
+
+def comparison() -> dict[str, Any]:
+    """Two answers to one prompt, of which one is picked blindly, as comparisons of team runs ask."""
+    return {
+        "subject": {"choice": ""}, "answers": ["edit", "reject"], "blind": True,
+        "edit_schema": {
+            "type": "object", "properties": {"choice": {"enum": ["A", "B"]}}, "required": ["choice"],
+            "additionalProperties": False,
+        },
+        "shown": [
+            {"kind": "text", "title": "What was asked", "content": "How do I keep rye bread fresh for a week?"},
+            {"kind": "choices", "title": "The answers", "content": [
+                {"key": "A", "title": "Answer A", "content": "Wrap it in a linen cloth and stand it on its cut side in a wooden box. "
+                 "On the third day turn it. Never put it into the refrigerator: starch goes stale fastest at 4 °C."},
+                {"key": "B", "title": "Answer B", "content": "Put it into the refrigerator in a plastic bag."},
+            ]},
+        ],
+    }  # fmt: skip
+
+
+def contents_question(seeded: Seeded) -> dict[str, Any]:
+    """An answer with a PDF, a table and a difference of JSON, held against thresholds."""
+    return {
+        "title": "Is this the answer that was asked for?", "subject": {"text": "Two recipes and a table of their steps.", "files": ["recipe.pdf"]},
+        "shown": [
+            {"kind": "pdf", "title": "File 1", "blob_id": seeded.blobs["ciabatta.pdf"], "media_type": "application/pdf"},
+            {"kind": "csv", "title": "File 2", "blob_id": seeded.blobs["broa.csv"], "media_type": "text/csv"},
+            {"kind": "diff", "title": "Changed since it was suggested", "content": [
+                {"path": "$.max_tokens", "kind": "changed", "before": 4096, "after": 1024},
+                {"path": "$.stop", "kind": "added", "after": ["###"]},
+                {"path": "$.messages[0]", "kind": "removed", "before": {"role": "system", "content": "Answer briefly."}},
+            ]},
+            {"kind": "marks", "title": "What was measured", "content": [
+                {"name": "response_quality_min", "mark": 0.64, "limit": 0.7, "passed": False, "reason": "quality 0.64 is below 0.7"},
+                {"name": "safety_flags", "mark": [], "limit": True, "passed": True, "reason": "nothing was found"},
+            ]},
+        ],
+        "deadline": {"timeout_s": 7200},
+    }  # fmt: skip
+
+
+async def seed_decisions(database: Database, campaign_id: UUID, *, approved_from: float) -> None:
+    """What a reviewer decided on each result REVIEW of the campaign: approved from this score on."""
+    columns = [column.name for column in VerificationResult.__table__.columns]
+    others = {"result_id", "batch_id", "verdict", "decides", "decided_by"}
+    kept = ", ".join(name for name in columns if name not in others)
+    made = (
+        f"INSERT INTO verification_results ({kept}, verdict, decides, decided_by) SELECT {kept},"
+        " CASE WHEN score >= :score THEN 'ACCEPT' ELSE 'REJECT' END, result_id, 'Ann' FROM verification_results"
+        " WHERE campaign_id = :campaign_id AND verdict = 'REVIEW' AND decides IS NULL"
+    )
+    async with database.begin() as session:
+        await session.execute(sqlalchemy.text(made), {"score": approved_from, "campaign_id": campaign_id})
 
 
 async def seed_workflow(database: Database, wallet: str = CREATOR, payload: dict[str, Any] | None = None) -> str:

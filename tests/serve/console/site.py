@@ -17,6 +17,7 @@ from actors.agents.kind import kind_of, open_workshop
 from actors.runs.kinds import Kinds, RunSetup
 from actors.settings import AgentsSettings, VerificationSettings
 from serve.app import build_app
+from serve.deps import FindActor, nowhere
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
@@ -56,6 +57,7 @@ async def opened(
     directory: Path,
     *,
     serve_settings: ServeSettings | None = None,
+    find_actor: FindActor = nowhere,
     answer: Callable[[Any], Any] = lambda _: completion("It is a good bread, and it says why."),
 ) -> AsyncIterator[Site]:
     storage = StorageSettings(database_url=database_url, redis_url=redis_url, data_dir=directory)
@@ -72,7 +74,7 @@ async def opened(
         app = build_app(
             database=database, storage_settings=storage, serve_settings=serve_settings or ServeSettings(heartbeat_s=5),
             verification_settings=VerificationSettings(), verification=LengthVerification(database),
-            agents_settings=agents,
+            agents_settings=agents, find_actor=find_actor,
         )  # fmt: skip
         url = await stack.enter_async_context(serving(app))
         yield Site(

@@ -103,21 +103,33 @@ async def test_a_reviewer_claims_edits_and_approves_while_a_second_one_is_refuse
     assert (await site.engine.ended(run.run_id)).status == "completed"
 
 
-async def test_after_a_rejection_the_next_review_is_there_claimed(site: Site, browser: Browser) -> None:
-    reviews = [(await site.people.asked(question={"title": f"May it go on, {number}?"}))[1] for number in (1, 2)]
+async def test_after_a_rejection_the_next_review_is_there_claimed_and_an_answer_is_picked_by_its_number(
+    site: Site, browser: Browser
+) -> None:
+    asked = ({"title": "May it go on?"}, {"title": "Passed over?"}, {"title": "Which is better?", **seeds.comparison()})
+    reviews = [(await site.people.asked(question=question))[1] for question in asked]
     async with at(browser, site, "Ines", viewport={"width": 390, "height": 800}) as page:
         await page.goto("/console/reviews")
         await page.keyboard.press("n")
-        await expect(page.get_by_role("heading", name="May it go on, 1?")).to_be_visible()
+        await expect(page.get_by_role("heading", name="May it go on?")).to_be_visible()
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390, "it scrolls sideways on a phone"
         await page.keyboard.press("r")
         await expect(page.get_by_label("Reason")).to_be_focused()
         await page.keyboard.type("not a cat")
         await page.get_by_role("button", name="Reject", exact=True).click()
-        await expect(page.get_by_role("heading", name="May it go on, 2?")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Passed over?")).to_be_visible()
         await expect(page.get_by_text("Yours until")).to_be_visible()
-    first = await settled(site, reviews[0].review_id)
+        await page.keyboard.press("u")
+        await expect(page.get_by_text("are passed over")).to_be_visible()
+        await page.keyboard.press("n")
+        await expect(page.get_by_role("heading", name="Which is better?")).to_be_visible()
+        await expect(page.get_by_role("button", name="Pick Answer A")).to_be_visible()
+        await page.keyboard.press("2")
+        await expect(page.get_by_text("Your decision is kept: edited")).to_be_visible()
+    first, passed, picked = [await site.people.reviews.get(each.review_id) for each in reviews]
     assert (first.state, first.outcome and first.outcome["reason"]) == ("rejected", "not a cat")
+    assert (passed.state, passed.holder) == ("open", None)
+    assert (picked.state, picked.outcome and picked.outcome["payload"]) == ("edited", {"choice": "B"})
 
 
 async def test_a_runs_timeline_moves_without_a_reload_and_says_so_to_screen_readers(

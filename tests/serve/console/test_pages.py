@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from html import unescape
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from storage import campaign_thresholds, campaigns
 from storage.engine import Database
 from tests.serve.console import seeds
 from tests.serve.console.conftest import SAME_ORIGIN, signed_in
+from tests.serve.console.forms import form, press, pressed, shown
 from tests.serve.console.site import Site
 
 EMPTY = {
@@ -82,6 +82,31 @@ async def test_a_calibrated_campaign_shows_the_score_in_force_and_the_one_it_was
     assert re.search(r">62.5 <span[^>]*>was 70<", (await client.get("/console/campaigns")).text)
 
 
+async def test_a_proposal_is_applied_from_its_page_as_it_was_seen(
+    client: httpx.AsyncClient, database: Database, tmp_path: Path
+) -> None:
+    pieces = [
+        seeds.Piece(name=f"{n}", data=f"bread {n}".encode(), contributor=f"0x{n}", file_type="text/plain",
+                    verdict="REVIEW", score=65.2 + 0.4 * n, reason="within the margin") for n in range(25)
+    ]  # fmt: skip
+    seeded = await seeds.seed_campaign(database, tmp_path, pieces)
+    await signed_in(client, wallet=seeds.CREATOR)
+    address = f"/console/campaigns/{seeded.campaign_id}/calibration"
+    assert "Apply the proposal" not in await shown(client, address)
+    await seeds.seed_decisions(database, seeded.campaign_id, approved_from=68.0)
+    page = await shown(client, address)
+    stale = await press(client, page, "Apply the proposal", digest="0" * 64)
+    assert (stale.status_code, "has changed since it was shown" in stale.text) == (409, True)
+    # It is refused with the proposal as it stands now, which can be applied.
+    assert form(stale.text, "Apply the proposal").fields == form(page, "Apply the proposal").fields
+    applied = await pressed(client, stale.text, "Apply the proposal")
+    assert "The thresholds are in force" in applied
+    async with database.read() as session:
+        (row,) = await campaign_thresholds.history(session, seeded.campaign_id, limit=5)
+    assert (row.applied_by, 67 <= row.required_score <= 69) == ("Ines", True)
+    assert f">{row.required_score:g}</td>" in applied
+
+
 async def test_the_next_review_is_of_the_checkpoint_that_the_queue_was_narrowed_to(site: Site) -> None:
     first, between, last = [
         (await site.people.asked(at=[checkpoint]))[1] for checkpoint in ("cost", "payload_review", "cost")
@@ -91,13 +116,10 @@ async def test_the_next_review_is_of_the_checkpoint_that_the_queue_was_narrowed_
         await signed_in(client)
         queue = (await client.get("/console/reviews?checkpoint=cost")).text
         assert str(between.review_id) not in queue
-        claimed = await client.post("/console/reviews/claim", data={"checkpoint": "cost"}, headers=SAME_ORIGIN)
+        claimed = await press(client, queue, "Claim the next")
         assert claimed.headers["location"] == f"/console/reviews/{first.review_id}?checkpoint=cost"
-        page = (await client.get(claimed.headers["location"])).text
-        action = re.search(r'action="([^"]+/decide[^"]*)"', page)
-        assert action is not None
-        sent = {"answer": "reject", "reason": "too dear", "saw": first.saw}
-        decided = await client.post(unescape(action[1]), data=sent, headers=SAME_ORIGIN)
+        page = await shown(client, claimed.headers["location"])
+        decided = await press(client, page, "Reject", reason="too dear")
         assert decided.headers["location"] == f"/console/reviews/{last.review_id}?checkpoint=cost&done=rejected"
 
 
@@ -205,3 +227,19 @@ async def test_pages_take_the_server_less_than_100_ms(client: httpx.AsyncClient,
             took.append(time.process_time() - began)
         # Of this process alone, client included: the machine may be busy with others.
         assert min(took) < 0.1, (path, took)
+
+
+async def test_a_queue_of_a_thousand_takes_the_server_less_than_100_ms(site: Site) -> None:
+    question = {**seeds.comparison(), "deadline": {"timeout_s": 86400}}
+    await site.people.waiting(1000, at=["comparison"], question=question)
+    transport = httpx.ASGITransport(site.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
+        await signed_in(client)
+        for path in ("/reviews", "/", "/reviews?checkpoint=comparison&after=500"):
+            took = []
+            for _ in range(6):
+                began = time.process_time()
+                page = await client.get(f"/console{path}")
+                took.append(time.process_time() - began)
+                assert (page.status_code, page.text.count('<tr id="r-')) == (200, 6 if path == "/" else 50)
+            assert min(took) < 0.1, (path, took)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serve.console.schema_form import Entry, Group, filled, form_of, refilled
+from serve.console.schema_form import Entry, Group, filled, form_of, pick_among, refilled
 from tests.serve.console.seeds import SCHEMA
 
 SUBJECT: dict[str, Any] = {
@@ -30,6 +30,7 @@ def sent_back(subject: dict[str, Any], schema: dict[str, Any] | None) -> dict[st
         ({"a": {"b": {"c": "x"}}, "other": True}, {"type": "object", "properties": {"a": {"type": "object", "properties": {"b": {"type": "object"}}}}}),
         ({"a": 1}, {"type": "string"}),
         ({"a": "not of the enum"}, {"properties": {"a": {"enum": [1, None, "x"]}}}),
+        ({"a": ["not of the enum"]}, {"properties": {"a": {"enum": [1, None, "x"]}}}),
         ({"rows": [{"x": 1}]}, {"properties": {"rows": {"type": "array", "items": {"type": "object", "properties": {"x": {"type": "integer"}}}}}}),
     ],
 )  # fmt: skip
@@ -50,6 +51,28 @@ def test_each_field_has_the_control_of_its_type_and_comes_back_as_it() -> None:
     assert (made, faults) == (
         {"prompt": "new\nwords", "aspect_ratio": "1:1", "steps": 7, "tags": ["x", "y"], "upscale": True}, {},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_value_that_is_no_choice_leaves_the_choices_to_be_taken(*, needed: bool) -> None:
+    schema = {"properties": {"choice": {"enum": ["A", "B"]}}, "required": ["choice"] if needed else []}
+    subject = {"choice": ""}
+    form = form_of(subject, schema)
+    (entry,) = form.entries()
+    assert (entry.control, [sent for sent, _ in entry.choices][-2:]) == ("choice", ['"A"', '"B"'])
+    assert entry.shown in {sent for sent, _ in entry.choices}, "a browser would send another one"
+    assert filled(form, {entry.name: '"B"'}, subject) == ({"choice": "B"}, {})
+    assert filled(form, {entry.name: '"C"'}, subject)[1] == {"$.choice": "is none of the choices"}
+    pick = pick_among(form, ["A", "C"])
+    assert pick is not None
+    assert filled(form, {pick.name: pick.sent["A"]}, subject) == ({"choice": "A"}, {})
+    assert list(pick.sent) == ["A"]
+
+
+def test_what_asks_for_more_than_a_choice_is_not_picked() -> None:
+    assert pick_among(form_of(SUBJECT, SCHEMA), ["3:2"]) is None
+    assert pick_among(form_of({"choice": "free"}, None), ["free"]) is None
+    assert pick_among(form_of({"choice": ""}, {"properties": {"choice": {"enum": ["A"]}}}), ["Z"]) is None
 
 
 def test_what_cannot_be_read_is_told_at_its_field_and_nothing_is_lost() -> None:
