@@ -62,7 +62,7 @@ async def test_a_campaign_tells_of_its_contributions_their_marks_and_duplicates(
     table = (await client.get(f"/console/contributions/{seeded.contributions['broa.csv']}")).text
     assert '<th scope="col" dir="auto">what I look for</th>' in table
     paged = (await client.get(f"/console/contributions/{seeded.contributions['ciabatta.pdf']}")).text
-    assert "<h4>Page 2</h4>" in paged
+    assert "<h3>Page 2</h3>" in paged
 
 
 async def test_a_calibrated_campaign_shows_the_score_in_force_and_the_one_it_was_opened_with(
