@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
 from sqlalchemy import ForeignKey, Index, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -228,9 +229,27 @@ async def hold(session: AsyncSession, claim: Claim) -> None:
         )
 
 
-async def complete(session: AsyncSession, claim: Claim, outcome: dict[str, Any]) -> bool:
-    """End the firing well; `False` where it is no longer this claim's."""
-    return await _end(session, claim, state="completed", outcome=outcome, error=None, ended_at=func.clock_timestamp())
+# The firing before this one, where it came in time, at its first try, to the same.
+_SAME_BEFORE = text(
+    "DELETE FROM schedule_firings f WHERE schedule = :schedule AND due_at = (SELECT max(due_at) FROM schedule_firings"
+    "  WHERE schedule = :schedule AND due_at < :due_at)"
+    " AND state = 'completed' AND attempt = 1 AND NOT by_hand AND outcome = CAST(:outcome AS jsonb)"
+    " AND started_at < due_at + interval '10 seconds'"
+    " AND EXISTS (SELECT FROM schedules WHERE name = :schedule AND every_s < :frequent_s)"
+)
+
+
+async def complete(session: AsyncSession, claim: Claim, outcome: dict[str, Any], *, frequent_s: int = 0) -> bool:
+    """End the firing well; `False` where it is no longer this claim's.
+
+    Of a schedule that is due more often than every `frequent_s` seconds, a firing that came to nothing (all that it
+    counts is 0) takes the place of the one before it that did: of a quiet hour the last one is kept.
+    """
+    ended = await _end(session, claim, state="completed", outcome=outcome, error=None, ended_at=func.clock_timestamp())
+    if ended and frequent_s and outcome and not any(outcome.values()):
+        given = {"schedule": claim.schedule, "due_at": claim.due_at, "frequent_s": frequent_s}
+        await session.execute(_SAME_BEFORE, {**given, "outcome": orjson.dumps(outcome).decode()})
+    return ended
 
 
 async def fail(session: AsyncSession, claim: Claim, error: dict[str, Any], *, again_in_s: float | None) -> bool:

@@ -1,4 +1,6 @@
-"""The record of firings is kept for a while, and not for ever: that of what is done all the time for a day."""
+"""The record of firings is kept for a while, and not for ever: that of what is done all the time for a day, and of what
+came to nothing the last alone.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from actors.schedules.task import Work
 from storage import firings, schedules
 
 KEPT, KEPT_OF_FREQUENT = timedelta(days=90), timedelta(days=1)
-# Due more often than this is frequent: 43,200 rows a day where it is every two seconds.
-_FREQUENT_S = 60
+# Due more often than this is frequent: 43,200 a day where it is every two seconds.
+FREQUENT_S = 60
 _AT_ONCE = 1000
 
 
@@ -25,7 +27,7 @@ async def forget_old_firings(work: Work) -> dict[str, Any]:
             removed = await firings.forget(
                 session,
                 moment - KEPT,
-                frequent_s=_FREQUENT_S,
+                frequent_s=FREQUENT_S,
                 frequent_before=moment - KEPT_OF_FREQUENT,
                 limit=_AT_ONCE,
             )

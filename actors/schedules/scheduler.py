@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import BadRuleError, CutOffError
+from actors.schedules.firings import FREQUENT_S
 from actors.schedules.registry import periodic
 from actors.schedules.task import Periodic, Work, make_known
 from actors.schedules.timing import Missed, Rule, plan
@@ -166,7 +167,7 @@ class Scheduler:
             document = error_document(error, claim)
             await self._record(lambda session: firings.fail(session, claim, document, again_in_s=again_in_s))
         else:
-            await self._record(lambda session: firings.complete(session, claim, outcome))
+            await self._record(lambda session: firings.complete(session, claim, outcome, frequent_s=FREQUENT_S))
 
     async def _do(self, claim: Claim) -> dict[str, Any]:
         async with asyncio.timeout(claim.timeout_s):
