@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Identity, Index, and_, func, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, Identity, Index, Select, and_, func, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, defer, mapped_column
@@ -23,7 +23,7 @@ from storage.columns import Json, JsonList, Timestamp
 from storage.engine import Base
 from storage.errors import NotFoundError
 from storage.ids import new_id
-from storage.runs import UNFINISHED, Run
+from storage.runs import RETRIED, UNFINISHED, Run
 
 SETTLED = ("approved", "edited", "rejected", "responded", "failed")
 STATES = ("open", *SETTLED, "cancelled")
@@ -97,6 +97,13 @@ class Review(Base):
     # When the outcome was handed to the run.
     delivered_at: Mapped[Timestamp | None]
 
+    @property
+    def hides(self) -> bool:
+        """Whether its reviewers are not told of each other: it is blind, and waits for them, or may again after a retry
+        of its run.
+        """
+        return self.blind and self.state in ("open", "cancelled")
+
 
 class ReviewDecision(Base):
     """What one reviewer decided. Never changed: the database refuses it."""
@@ -121,8 +128,8 @@ class ReviewDecision(Base):
 class ReviewAction(Base):
     """What was done to a review, by whom, when, and what they saw. Never changed: the database refuses it.
 
-    `kind`: asked, claimed, renewed, released, lease_lost, decided, refused, disputed, reminded, escalated, settled,
-    delivered, cancelled.
+    `kind`: asked, claimed, renewed, released, lease_lost, decided, refused, disputed, opened (to anybody: all of its
+    group have decided), reminded, escalated, settled, delivered, cancelled.
     """
 
     __tablename__ = "review_actions"
@@ -224,7 +231,7 @@ async def page(
 ) -> Sequence[Review]:
     """Reviews in the order in which they were asked, those after number `after`, without what is shown of each.
 
-    `free`: only those that nobody holds.
+    `free`: only those that nobody holds. Who holds a blind one that waits finds it by their name, and nobody else does.
     """
     query = _in_sight(sight).options(*(defer(column, raiseload=True) for column in _HEAVY))
     for column, value in (
@@ -237,6 +244,8 @@ async def page(
     if states:
         # One state by itself, so that the partial index of the open ones is used.
         query = query.where(Review.state == states[0] if len(states) == 1 else Review.state.in_(states))
+    if holder is not None and holder != sight.reviewer:
+        query = query.where(~_hidden())
     if free:
         query = query.where(_unheld())
     if after is not None:
@@ -296,8 +305,9 @@ def _unheld() -> Any:
 
 
 def _hidden() -> ColumnElement[bool]:
-    """Of a review whose reviewers do not see each other, while they still decide."""
-    return and_(Review.blind, Review.state == "open")
+    """Of a review whose reviewers do not see each other, while they still decide, or may after a retry of its run."""
+    retried = select(Run.run_id).where(Run.run_id == Review.run_id, Run.retained.in_(RETRIED)).exists()
+    return and_(Review.blind, or_(Review.state == "open", and_(Review.state == "cancelled", retried)))
 
 
 async def decisions(session: AsyncSession, review_id: UUID) -> Sequence[ReviewDecision]:
@@ -306,17 +316,26 @@ async def decisions(session: AsyncSession, review_id: UUID) -> Sequence[ReviewDe
     return (await session.execute(query)).scalars().all()
 
 
+# What one client can do to a review again and again, without anything coming of it.
+_IDLE = ("refused", "claimed", "renewed", "released")
+
+
 async def actions(
-    session: AsyncSession, review_id: UUID, *, after: int = 0, limit: int = 1000, kind: str | None = None
+    session: AsyncSession, review_id: UUID, *, limit: int = 1000, kind: str | None = None
 ) -> Sequence[ReviewAction]:
-    """What was done to the review, in order; of a `kind`, that alone."""
-    query = (
-        select(ReviewAction).where(ReviewAction.review_id == review_id, ReviewAction.seq > after)
-        .order_by(ReviewAction.seq).limit(limit)
-    )  # fmt: skip
-    if kind is not None:
-        query = query.where(ReviewAction.kind == kind)
-    return (await session.execute(query)).scalars().all()
+    """What was done to the review, in order; of a `kind`, that alone.
+
+    Where it is more than `limit`, the newest; refusals and claims are counted by themselves, so that no flood of them
+    hides what was decided.
+    """
+    given = select(ReviewAction).where(ReviewAction.review_id == review_id)
+    parts = [given.where(ReviewAction.kind == kind)] if kind is not None else [
+        given.where(ReviewAction.kind.in_(_IDLE)), given.where(ReviewAction.kind.not_in(_IDLE))
+    ]  # fmt: skip
+    found: list[ReviewAction] = []
+    for part in parts:
+        found += (await session.execute(part.order_by(ReviewAction.seq.desc()).limit(limit))).scalars()
+    return sorted(found, key=lambda each: each.seq)
 
 
 def act(session: AsyncSession, review: Review, kind: str, who: str | None, *, at: datetime, **details: Any) -> None:
@@ -337,26 +356,34 @@ async def of_interrupts(session: AsyncSession, run_id: UUID, interrupt_ids: Sequ
     return {row.interrupt_id: row for row in (await session.execute(query)).scalars()}
 
 
-async def due(session: AsyncSession, *, limit: int) -> Sequence[UUID]:
+# Where a page of reviews ended: when that review was due, and which it is.
+Place = tuple[datetime, UUID]
+
+
+async def due(session: AsyncSession, *, after: Place | None, limit: int) -> Sequence[Place]:
     """Open reviews whose reminder, escalation or end has come, the longest due first."""
-    query = (
-        select(Review.review_id).where(Review.state == "open", Review.next_at <= func.clock_timestamp())
-        .order_by(Review.next_at).limit(limit)
-    )  # fmt: skip
-    return (await session.execute(query)).scalars().all()
+    query = select(Review.next_at, Review.review_id).where(
+        Review.state == "open", Review.next_at <= func.clock_timestamp()
+    )
+    return await _paged(session, query, Review.next_at, after, limit)
 
 
-async def undelivered(session: AsyncSession, *, limit: int) -> Sequence[UUID]:
-    """Settled reviews whose run goes on and was not given the outcome yet."""
-    query = (
-        select(Review.review_id).join(Run, Run.run_id == Review.run_id)
-        .where(
-            Review.settled_at.is_not(None), Review.delivered_at.is_(None), Review.state != "cancelled",
-            Run.status.in_(UNFINISHED),
-        )
-        .order_by(Review.settled_at).limit(limit)
+async def undelivered(session: AsyncSession, *, after: Place | None, limit: int) -> Sequence[Place]:
+    """Settled reviews whose run goes on and was not given the outcome yet, the longest settled first."""
+    query = select(Review.settled_at, Review.review_id).join(Run, Run.run_id == Review.run_id).where(
+        Review.settled_at.is_not(None), Review.delivered_at.is_(None), Review.state != "cancelled",
+        Run.status.in_(UNFINISHED),
     )  # fmt: skip
-    return (await session.execute(query)).scalars().all()
+    return await _paged(session, query, Review.settled_at, after, limit)
+
+
+async def _paged(
+    session: AsyncSession, query: Select[Any], moment: Any, after: Place | None, limit: int
+) -> Sequence[Place]:
+    if after is not None:
+        query = query.where(tuple_(moment, Review.review_id) > after)
+    rows = await session.execute(query.order_by(moment, Review.review_id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
 
 
 _RUN_OUT = text(
@@ -384,7 +411,7 @@ async def of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int)
 
 
 async def decisions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewDecision]:
-    """What reviewers decided of the run's reviews, in order; of a blind one that is open it is not told yet."""
+    """What reviewers decided of the run's reviews, in order; of a blind one that waits it is not told yet."""
     query = (
         select(ReviewDecision).join(Review, Review.review_id == ReviewDecision.review_id)
         .where(Review.run_id == run_id, ReviewDecision.seq > after, ~_hidden())
@@ -394,7 +421,7 @@ async def decisions_of_run(session: AsyncSession, run_id: UUID, *, after: int, l
 
 
 async def actions_of_run(session: AsyncSession, run_id: UUID, *, after: int, limit: int) -> Sequence[ReviewAction]:
-    """What was done to the run's reviews, in order; of a blind one that is open only that it was asked."""
+    """What was done to the run's reviews, in order; of a blind one that waits only that it was asked."""
     query = (
         select(ReviewAction).join(Review, Review.review_id == ReviewAction.review_id)
         .where(

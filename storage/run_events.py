@@ -1,4 +1,7 @@
-"""The events of a run: append-only, numbered from 1 within the run without a gap."""
+"""The events of a run: append-only, numbered from 1 within the run without a gap.
+
+The database refuses to change one, and to remove those of a run that people were asked about.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from storage import runs
 from storage.clock import now
 from storage.columns import Json, Timestamp
 from storage.engine import Base
+from storage.reviews import Review
 
 
 class RunEvent(Base):
@@ -42,5 +46,6 @@ async def after(session: AsyncSession, run_id: UUID, seq: int, *, limit: int) ->
 
 
 async def forget(session: AsyncSession, run_ids: Sequence[UUID]) -> None:
-    """Remove all events of these runs."""
-    await session.execute(delete(RunEvent).where(RunEvent.run_id.in_(run_ids)))
+    """Remove all events of those of these runs that asked nothing of people: what people decided keeps its history."""
+    asked = select(Review.review_id).where(Review.run_id == RunEvent.run_id)
+    await session.execute(delete(RunEvent).where(RunEvent.run_id.in_(run_ids), ~asked.exists()))

@@ -29,6 +29,8 @@ SHARDS = 64
 UNFINISHED = ("pending", "running", "waiting")
 ENDED = ("completed", "failed", "cancelled")
 STATUSES = (*UNFINISHED, *ENDED)
+# What is kept (`Run.retained`) of a run that can still be retried or forked.
+RETRIED = ("all", "latest")
 
 # Hosts listen here: a word that a run wants attention. A lost one only delays, for they also look by themselves.
 CHANNEL = "hyvve_runs"

@@ -57,7 +57,10 @@ class Told:
 
     def asked(self, run: Run, interrupt: Interrupt, step: str | None) -> Rows:
         rows = [*self._questions.asked(run, interrupt, step)]
-        question = question_of(interrupt.value)
+        try:
+            question = question_of(interrupt.value)
+        except ValueError:  # no review, as the log says; the run waits all the same
+            question = None
         if question is not None:
             callback_id = _id(run.run_id, f"asked/{question.review_id}/{run.attempt}")
             told = shown(_asked(run, question))

@@ -1,8 +1,9 @@
 """A run's record: what its steps did and made, what people were asked, and what they did, in the order of time.
 
 Each entry is JSON with `at` and `what`: event, artifact, question, decision, action. Nothing in it is ever changed, so
-that a later export begins with what an earlier one said. Events alone are forgotten after a while (`RunSettings`).
-What a blind review that is still open withholds stands there once it is settled, at its place.
+that a later export begins with what an earlier one said. Only where nobody was ever asked are events forgotten after a
+while (`RunSettings`).
+What a blind review withholds while it waits, or may again, stands there once it is settled, at its place.
 """
 
 from __future__ import annotations

@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 class _Asked(Table):
     """A question that is there stays as it is, but one that ended with its run is open again: the run is retried.
 
-    Its action is written where it was opened, in the same statement.
+    Its action is written where it was opened, in the same statement: a row says when it was asked first, its clock and
+    its actions when again.
     """
 
     def _statement(self) -> str:
-        again = ("interrupt_id", "group_name", "clock", "due_at", "next_at", "created_at")
+        again = ("interrupt_id", "group_name", "clock", "due_at", "next_at")
         changes = ", ".join(f"{column} = excluded.{column}" for column in again)
         # Those who disagreed have decided: a third is awaited still.
         changes += ", reviewers = CASE WHEN reviews.disputed THEN reviews.reviewers ELSE excluded.reviewers END"
@@ -36,9 +37,9 @@ class _Asked(Table):
         return (
             f"WITH opened AS ({insert} ON CONFLICT (review_id) DO UPDATE"  # noqa: S608 - our own constants
             f" SET state = 'open', settled_at = NULL, {changes}"
-            " WHERE reviews.state = 'cancelled' RETURNING review_id, run_id, saw, created_at)"
+            " WHERE reviews.state = 'cancelled' RETURNING review_id, run_id, saw, (clock->>'since')::timestamptz AS at)"
             " INSERT INTO review_actions (action_id, review_id, run_id, kind, who, saw, details, at)"
-            " SELECT gen_random_uuid(), review_id, run_id, 'asked', NULL, saw, '{}', created_at FROM opened"
+            " SELECT gen_random_uuid(), review_id, run_id, 'asked', NULL, saw, '{}', at FROM opened"
         )
 
 

@@ -10,10 +10,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.errors import ReviewConflictError, ReviewEditError
@@ -30,15 +31,25 @@ log = logging.getLogger(__name__)
 
 # How long a claim holds unless it is asked for otherwise; renewed by claiming again.
 LEASE_S, LONGEST_LEASE_S = 900.0, 24 * 3600.0
-# Reviews that one tick looks at; the rest is the next one's.
+# Reviews that a tick reads at a time, and leases that one ends.
 _AT_ONCE = 500
+# The database is away: that is no review's fault.
+_AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 # Of one review: a client that repeats a refused decision for ever fills no table.
 _REFUSALS_KEPT = 1000
 
 
+class Page(Protocol):
+    """A page of reviews that something is due of, behind the place where the page before ended."""
+
+    async def __call__(
+        self, session: AsyncSession, *, after: reviews.Place | None, limit: int
+    ) -> Sequence[reviews.Place]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A review, what reviewers decided so far, and what was done to it: the first thousand actions."""
+    """A review, what reviewers decided so far, and what was done to it, newest where it is much."""
 
     review: Review
     decisions: Sequence[ReviewDecision]
@@ -89,7 +100,7 @@ class Reviews:
             return await reviews.decisions(session, review_id)
 
     async def actions(self, review_id: UUID) -> Sequence[ReviewAction]:
-        """What was done to the review, in order: the first thousand actions."""
+        """What was done to the review, in order; of thousands of actions the newest."""
         async with self._database.read() as session:
             return await reviews.actions(session, review_id)
 
@@ -201,12 +212,9 @@ class Reviews:
         """
         async with self._database.begin() as session:
             leases = await reviews.end_leases(session, limit=_AT_ONCE)
-        async with self._database.read() as session:
-            due = await reviews.due(session, limit=_AT_ONCE)
-            settled = await reviews.undelivered(session, limit=_AT_ONCE)
-        advanced = [await self._done(review_id, settling.advance) for review_id in due]
-        delivered = [await self._done(review_id, settling.deliver_again) for review_id in settled]
-        return {"leases": leases, "deadlines": sum(advanced), "deliveries": sum(delivered)}
+        advanced = await self._each(reviews.due, settling.advance)
+        delivered = await self._each(reviews.undelivered, settling.deliver_again)
+        return {"leases": leases, "deadlines": advanced, "deliveries": delivered}
 
     async def _require_voice(self, session: AsyncSession, review: Review, voice: Voice | None) -> None:
         if self._keys_speak_for_many or Agreement.model_validate(review.agreement).needed == 1:
@@ -220,6 +228,19 @@ class Reviews:
     def _seen(self, sight: Sight) -> Sight:
         return replace(sight, groups=self._groups.of(sight.reviewer))
 
+    async def _each(self, page: Page, work: settling.Timely) -> int:
+        """Do this to all reviews there are now, also behind many with which nothing can be done; answers how many."""
+        count = 0
+        after: reviews.Place | None = None
+        while True:
+            async with self._database.read() as session:
+                found = await page(session, after=after, limit=_AT_ONCE)
+            for _, review_id in found:
+                count += await self._done(review_id, work)
+            if len(found) < _AT_ONCE:
+                return count
+            after = found[-1]
+
     async def _done(self, review_id: UUID, work: settling.Timely) -> bool:
         """Whether there was something to do. One review that cannot be done keeps no other from it."""
         try:
@@ -227,7 +248,7 @@ class Reviews:
                 run = await runs.locked(session, await reviews.run_of(session, review_id))
                 review = await reviews.locked(session, review_id)
                 return await work(session, run, review, await schedules.clock(session))
-        except (SQLAlchemyError, OSError):
+        except _AWAY:
             raise
         except Exception:
             log.exception("review %s cannot be gone on with", review_id)

@@ -33,11 +33,12 @@ _HOW = {"completed": "completed", "failed": "failed", "cancelled": "been cancell
 
 def state_of(review: Review, cast_: Sequence[ReviewDecision], groups: Groups) -> ReviewState:
     """The review as the rules of deciding see it."""
+    decided = frozenset(each.reviewer for each in cast_)
     return ReviewState(
         review_id=review.review_id, state=review.state, saw=review.saw,
-        answers=cast(tuple[Answer, ...], tuple(review.answers)), reviewers=groups.reviewers(review),
+        answers=cast(tuple[Answer, ...], tuple(review.answers)), reviewers=groups.reviewers(review, decided),
         holder=review.holder, blind=review.blind, lease_until=review.lease_until, due_at=review.due_at,
-        decided_by=frozenset(each.reviewer for each in cast_),
+        decided_by=decided,
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ async def take(
         await require_own(session, run.owner, decision, review.edit_schema)
     made = vote(decision, reviewer=by, subject=review.subject)
     votes = [*(_vote_of(each) for each in before), made]
-    now_standing = standing(Agreement.model_validate(review.agreement), votes)
+    now_standing = standing(_agreement(review), votes)
     session.add(
         ReviewDecision(
             review_id=review.review_id, reviewer=by, answer=made.answer, outcome=made.outcome, payload=made.payload,
@@ -80,6 +81,17 @@ async def take(
         review.disputed = True
         review.reviewers = _thirds(review, {each.reviewer for each in votes})
         reviews.act(session, review, "disputed", None, at=at, tally=now_standing.tally, third=review.reviewers)
+    decided = {each.reviewer for each in votes}
+    if review.state == "open" and groups.is_exhausted(review, decided):
+        reviews.act(session, review, "opened", None, at=at, group=review.group_name)
+        review.group_name = None
+
+
+def _agreement(review: Review) -> Agreement:
+    """As its votes are counted. Who may settle a dispute stands in the row's `reviewers` from then on, and `admit` asks
+    those alone: an escalation hands it to others than the arbiters.
+    """
+    return Agreement.model_validate(review.agreement).model_copy(update={"arbiters": frozenset()})
 
 
 def _require_run(run: Run, review: Review) -> None:

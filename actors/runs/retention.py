@@ -1,8 +1,8 @@
 """What is kept of runs, and for how long.
 
 Of one that has ended: all checkpoints → the last one → none, and no record of side effects → no events either → no row
-(`Run.retained`: all, latest, none, nothing). The row of one that people decided about stays (row). Of a thread that
-goes on: its newest checkpoints.
+(`Run.retained`: all, latest, none, nothing). The events and the row of one that people were asked about stay (row). Of
+a thread that goes on: its newest checkpoints.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from storage.engine import Database
 from storage.errors import ConflictError
 from storage.ids import new_id
 from storage.run_events import RunEvent
-from storage.runs import ENDED, Run, shard_of
+from storage.runs import ENDED, RETRIED, Run, shard_of
 
 # Of a thread's id, which stands in every row of its checkpoints.
 _LONGEST_THREAD_ID = 200
@@ -156,7 +156,7 @@ class Runs:
                     f"thread {thread_id!r} has gone on with run {last.run_id}: start a new run, or fork this one",
                     subject=str(last.run_id),
                 )
-            if run.retained not in ("all", "latest"):
+            if run.retained not in RETRIED:
                 raise RunConflictError(f"the checkpoints of run {run_id} are gone by their age", subject=str(run_id))
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()

@@ -197,9 +197,8 @@ async def or_state(given: Services, review_id: UUID, asking: Awaitable[T]) -> T:
         return await asking
     except ReviewConflictError as error:
         now = await given.reviews.get(review_id)
-        hidden = now.blind and now.state == "open"
         error.details["state"] = {
-            "status": now.state, "saw": now.saw, "holder": None if hidden else now.holder,
+            "status": now.state, "saw": now.saw, "holder": None if now.hides else now.holder,
             "lease_until": now.lease_until, "due_at": now.due_at, "disputed": now.disputed,
         }  # fmt: skip
         raise

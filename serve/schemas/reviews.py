@@ -153,7 +153,7 @@ def decision_of(sent: DecisionIn) -> Approve | Edit | Reject | Respond:
 
 
 def of_summary(review: Review, reviewer: str | None) -> dict[str, Any]:
-    hidden = review.blind and review.state == "open" and review.holder != reviewer
+    hidden = review.hides and review.holder != reviewer
     return {
         "review_id": review.review_id,
         "number": review.number,
@@ -184,7 +184,7 @@ def of_summary(review: Review, reviewer: str | None) -> dict[str, Any]:
 def of_review(
     review: Review, decisions: Sequence[ReviewDecision], actions: Sequence[ReviewAction], reviewer: str | None
 ) -> dict[str, Any]:
-    blind = review.blind and review.state == "open"
+    blind = review.hides
     return {
         **of_summary(review, reviewer),
         "subject": review.subject,

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from actors.settings import ReviewSettings, VerificationSettings
 from serve.app import build_app
@@ -269,6 +270,9 @@ async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, 
     for action in ("claim", "release"):
         held = await client.post(f"{url}/{action}", headers={"X-Reviewer": "bob"})
         assert (held.status_code, held.json()["conflict"], "ann" in held.text) == (409, "held", False)
+    for name, found in (("bob", 0), ("ann", 1)):  # nobody else finds out by asking for what ann holds
+        looked = await client.get("/teams/reviews?holder=ann", headers={"X-Reviewer": name})
+        assert len(looked.json()) == found
     body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
     await client.post(f"{url}/decide", json=body, headers=ANN)
     record = (await client.get(f"/runs/{review.run_id}/record")).text
@@ -279,6 +283,22 @@ async def test_blind_reviewers_do_not_see_each_other(client: httpx.AsyncClient, 
     assert [each["reviewer"] for each in settled.json()["decisions"]] == ["ann", "bob"]
     record = (await client.get(f"/runs/{review.run_id}/record")).text
     assert (record.count('"what":"decision"'), '"ann"' in record) == (2, True)
+
+
+async def test_a_blind_review_whose_run_was_cancelled_hides_what_a_retry_asks_again(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    run, review = await people.asked(question={"blind": True, "agreement": {"needed": 2, "asked": 2}})
+    url = f"/teams/reviews/{review.review_id}"
+    body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+    assert (await client.post(f"{url}/decide", json=body, headers=ANN)).status_code == 200
+    await people.engine.runs.cancel(run.run_id)
+    assert (await people.engine.ended_not_waiting(run.run_id)).status == "cancelled"
+    for address in (url, f"/runs/{run.run_id}/record"):
+        assert "ann" not in (await client.get(address, headers={"X-Reviewer": "bob"})).text, address
+    async with people.engine.database.begin() as session:  # too old to be retried
+        await session.execute(text("UPDATE runs SET retained = 'none' WHERE run_id = :id"), {"id": run.run_id})
+    assert "ann" in (await client.get(f"/runs/{run.run_id}/record")).text
 
 
 async def test_the_queue_is_paged_in_the_order_in_which_it_was_asked(client: httpx.AsyncClient, people: People) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +15,13 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+import redis.asyncio
+from fastapi import FastAPI
 from sqlalchemy import text
 
 from actors.reviews.service import Reviews
 from actors.reviews.teams.state import STATES
+from actors.runs.events import channel_of, live_event
 from actors.runs.kinds import RunSetup
 from actors.settings import ActorsSettings
 from serve.app import build_app
@@ -29,6 +32,7 @@ from tests.actors.reviews import teams
 from tests.actors.reviews.teams import KEY, asking, open_kinds
 from tests.actors.runs import engine as engines
 from tests.actors.runs.engine import Engine
+from tests.serve.event_stream import listening, stream
 from tests.serve.length_verification import LengthVerification
 from tests.stubs import openai as openai_chat
 from tests.stubs.openai import OpenAIStub
@@ -70,15 +74,19 @@ async def engine(storage_settings: StorageSettings, actors: ActorsSettings) -> A
         yield opened
 
 
-@asynccontextmanager
-async def serving(
-    database: Database, storage: StorageSettings, actors: ActorsSettings, **settings: Any
-) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_app(
+def app_over(database: Database, storage: StorageSettings, actors: ActorsSettings, **settings: Any) -> FastAPI:
+    return build_app(
         database=database, storage_settings=storage, serve_settings=ServeSettings(**settings),
         verification_settings=actors.verification, verification=LengthVerification(database),
         agents_settings=actors.agents, provider_settings=actors.providers,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def serving(
+    database: Database, storage: StorageSettings, actors: ActorsSettings, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    app = app_over(database, storage, actors, **settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test", timeout=60) as client:
@@ -393,6 +401,40 @@ async def test_nobody_can_look_up_whose_answer_is_whose_before_it_is_picked(
         told = await client.get(address, headers=events if address.endswith("/events") else {})
         assert "call 1" in told.text, address
         assert "gpt-5-mini" in told.text, address
+
+
+async def test_nobody_can_listen_in_on_a_candidate_before_one_is_picked(
+    database: Database, storage_settings: StorageSettings, actors: ActorsSettings, engine: Engine, redis_url: str
+) -> None:
+    candidates = [
+        {"provider": "openai", "model": "gpt-5-mini", "operation": "responses"},
+        {"provider": "replicate", "model": "acme/llama"},
+    ]
+    asked = {"run_input": {"prompt": "Peru?"}, "candidates": candidates}
+    async with listening(app_over(database, storage_settings, actors)) as url, httpx.AsyncClient(base_url=url) as web:
+        run_id = (await web.post("/teams/comparisons", json=asked)).json()["run_id"]
+        waiting = await engine.waiting(run_id)
+        await web.post("/console/sign-in", data={"name": "Ann"}, headers={"Origin": url})
+        cookie = "; ".join(f"{each.name}={each.value}" for each in web.cookies.jar)
+        paths = (f"/runs/{run_id}/events", f"/teams/runs/{run_id}/events", f"/console/runs/{run_id}/events")
+        async with AsyncExitStack() as opened, redis.asyncio.Redis.from_url(redis_url) as publisher:
+            streams = [await opened.enter_async_context(stream(url, path, Cookie=cookie)) for path in paths]
+            async with asyncio.timeout(30):  # one subscription stands for all streams of this process
+                while not (await publisher.pubsub_numsub(channel_of(run_id)))[0][1]:
+                    await asyncio.sleep(0.02)
+            # As its provider would tell them; the last is of no candidate, and says that all came through.
+            said = [("call 1", "I am gpt-5"), ("call 2", "I am llama"), ("look", "that was all")]
+            for step, words in said:
+                told = orjson.dumps([live_event("llm.token", step, {"text": words})])
+                await publisher.publish(channel_of(run_id), told)
+            seen = [await each.until("llm.token", "token") for each in streams[:2]]
+            for each, found in zip(streams[:2], seen, strict=True):
+                found += [sent for _ in range(2) if (sent := await each.next()) is not None]
+            seen.append(await streams[2].until("token"))
+        for path, found in zip(paths, seen, strict=True):
+            assert "that was all" in str(found[-1].data), path
+            assert not [word for word in ("gpt-5", "llama", "call 1", "call 2") if word in str(found)], path
+        assert waiting.event_seq in [int(each.id) for each in seen[0] if each.id is not None]
 
 
 async def job_of(replicate: ReplicateStub) -> str:

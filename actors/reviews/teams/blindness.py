@@ -1,21 +1,25 @@
-"""What is not told of a comparison before it is picked: whatever would let who picks tell whose answer is whose.
+"""What is not told of a comparison before it is decided: whatever would let who picks tell whose answer is whose.
 
-From its start to its end that is the candidates, their payloads and responses, and what their calls cost and took.
-Afterwards all of it is told. Whoever shows a run or its events shows them through here.
+From its start until one is picked, it is rejected or its time is over, that is the candidates, their payloads and
+responses, and what their calls cost and took. One that failed or was cancelled before can be retried, and then picked:
+all of it is told once it is too old for that. Whoever shows a run or its events shows them through here.
 """
 
 from __future__ import annotations
 
 from typing import Any, Protocol
 
+from actors.errors import RejectedError, ReviewTimeoutError
 from actors.runs.events import FollowedEvent
 from storage.run_events import RunEvent
-from storage.runs import ENDED, Run
+from storage.runs import ENDED, RETRIED, Run
 
 COMPARISON = "team_comparison"
 REASON = (
-    "its answers are compared blindly: candidates, what they were sent and what they cost are told once it has ended"
+    "its answers are compared blindly: candidates, what they were sent and what they cost are told once it is decided"
 )
+# A comparison that failed so was decided: a retry comes to the same.
+_DECIDED = (RejectedError.code, ReviewTimeoutError.code)
 # Steps and artifacts that are one candidate's begin so, with its number.
 CALL, CANDIDATE = "call ", "candidate "
 
@@ -25,11 +29,19 @@ class Standing(Protocol):
 
     kind: Any
     status: Any
+    error: Any
+    retained: Any
 
 
 def withheld(run: Standing) -> str | None:
     """Why something of this run is not told, as a sentence; none where everything is."""
-    return REASON if run.kind == COMPARISON and run.status not in ENDED else None
+    return REASON if run.kind == COMPARISON and not _is_decided(run) else None
+
+
+def _is_decided(run: Standing) -> bool:
+    if run.status not in ENDED:
+        return False
+    return run.status == "completed" or (run.error or {}).get("code") in _DECIDED or run.retained not in RETRIED
 
 
 def input_of(run: Run) -> dict[str, Any]:

@@ -223,7 +223,7 @@ async def _page(
     done: str | None = None,
     status: int = 200,
 ) -> Response:
-    hidden = review.blind and review.state == "open"
+    hidden = review.hides
     decisions = [
         each for each in await given.reviews.decisions(review.review_id) if not hidden or each.reviewer == visitor.name
     ]

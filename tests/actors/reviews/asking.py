@@ -17,6 +17,7 @@ from actors.reviews.service import Reviews
 from actors.runs.kinds import Kind
 from actors.runs.retrying import RetryPolicy
 from actors.runs.step import current
+from storage.engine import Database
 from storage.reviews import Review, Sight
 from storage.runs import Run
 from tests.actors.runs.engine import Engine
@@ -121,12 +122,16 @@ class People:
             await session.execute(text(copy), {"run_id": run.run_id, "review_id": review.review_id})
 
     async def pass_time(self, review_id: UUID, until: datetime) -> None:
-        """As if `until` were now: the review's clock and lease are moved back by what is left to it."""
-        move = (
-            "UPDATE reviews SET due_at = due_at - left_, next_at = next_at - left_, lease_until = lease_until - left_,"
-            " clock = jsonb_set(clock, '{since}', to_jsonb((clock->>'since')::timestamptz - left_))"
-            " FROM (SELECT greatest('0'::interval, cast(:until AS timestamptz) - clock_timestamp()) AS left_) AS given"
-            " WHERE review_id = :id"
-        )
-        async with self.engine.database.begin() as session:
-            await session.execute(text(move), {"id": review_id, "until": until})
+        await pass_time(self.engine.database, review_id, until)
+
+
+async def pass_time(database: Database, review_id: UUID, until: datetime) -> None:
+    """As if `until` were now: the review's clock and lease are moved back by what is left to it."""
+    move = (
+        "UPDATE reviews SET due_at = due_at - left_, next_at = next_at - left_, lease_until = lease_until - left_,"
+        " clock = jsonb_set(clock, '{since}', to_jsonb((clock->>'since')::timestamptz - left_))"
+        " FROM (SELECT greatest('0'::interval, cast(:until AS timestamptz) - clock_timestamp()) AS left_) AS given"
+        " WHERE review_id = :id"
+    )
+    async with database.begin() as session:
+        await session.execute(text(move), {"id": review_id, "until": until})

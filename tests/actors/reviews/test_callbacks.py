@@ -11,15 +11,19 @@ from typing import Any
 
 import orjson
 import pytest
+from langgraph.types import Interrupt
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from actors.errors import TeamRequestError, WebhookRefusedError
+from actors.reviews.callback_rows import Told
 from actors.reviews.callbacks import CallbackSender, verify, wait_s
+from actors.reviews.rows import Reviewed
 from storage import callbacks
 from storage.callbacks import Callback
 from storage.clock import now
 from storage.errors import AddressRefusedError, BadReferenceError
+from storage.ids import new_id
 from storage.posting import GuardedPoster
 from storage.runs import Run
 from storage.settings import CallbackSettings, FetchSettings
@@ -317,6 +321,11 @@ async def test_the_installations_secret_signs_what_brings_none(team: Team, recei
     assert (await sent(team, SETTINGS.model_copy(update={"secret": SecretStr(ours)})))["delivered"] == 1
     request = receiver.requests[-1]
     assert verify(request.headers, request.body, ours).body["data"]["run_id"] == str(run.run_id)
+
+
+def test_a_question_that_is_none_is_told_to_nobody_and_keeps_no_run_from_waiting() -> None:
+    run = Run(run_id=new_id(), kind="team_run", attempt=1)
+    assert Told(Reviewed()).asked(run, Interrupt(value={"kind": "review", "title": ""}), "step") == []
 
 
 def test_waits_grow_to_their_cap_and_keep_to_what_a_receiver_asks() -> None:

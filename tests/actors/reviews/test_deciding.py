@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
@@ -15,7 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from actors.errors import ReviewConflictError, ReviewEditError, RunConflictError
 from actors.reviews import record
 from actors.reviews.decisions import DECISION
+from actors.reviews.groups import Groups
 from actors.reviews.question import Question
+from actors.reviews.service import Reviews
 from storage.reviews import Review
 from tests.actors.reviews.asking import ALL, People, gate
 
@@ -152,6 +154,10 @@ async def test_what_is_decided_while_the_run_is_driven_counts_once(people: Peopl
     assert {each["review_id"] for each in told} == {str(each.review_id) for each in found}
 
 
+async def exported(people: People, run_id: UUID) -> list[bytes]:
+    return [line async for line in record.lines(people.engine.database, run_id)]
+
+
 async def test_a_run_that_ends_closes_its_reviews_and_a_retry_opens_them(people: People) -> None:
     spec = {"beside": "failing", "fails": True}
     run = await people.engine.runs.start("asking people", spec, {"told": []})
@@ -164,6 +170,7 @@ async def test_a_run_that_ends_closes_its_reviews_and_a_retry_opens_them(people:
     with pytest.raises(ReviewConflictError) as raised:
         await people.reviews.decide(review.review_id, decision(review), by="ann")
     assert raised.value.details == {"state": "cancelled", "conflict": "late"}
+    earlier = await exported(people, run.run_id)
     await people.engine.runs.retry(run.run_id)
     async with asyncio.timeout(10):
         while not await people.reviews.queue(ALL, limit=1, run_id=run.run_id):
@@ -174,6 +181,9 @@ async def test_a_run_that_ends_closes_its_reviews_and_a_retry_opens_them(people:
     assert await people.actions(review.review_id) == [
         "asked", "cancelled", "refused", "asked", "decided", "settled", "delivered",
     ]  # fmt: skip
+    later = await exported(people, run.run_id)
+    assert len(later) > len(earlier)
+    assert later[: len(earlier)] == earlier
 
 
 async def test_cancelling_a_waiting_run_closes_its_review(people: People) -> None:
@@ -212,6 +222,55 @@ async def test_an_arbiter_who_was_one_of_those_who_disagreed_leaves_it_to_anybod
     await people.reviews.decide(review.review_id, decision(review), by="ann")
     (told,) = (await people.engine.ended(run.run_id)).output["told"]  # type: ignore[index]
     assert (told["answer"], told["settled_by"]) == ("approve", "third")
+
+
+async def test_a_dispute_that_is_escalated_is_settled_by_whoever_it_goes_to(people: People) -> None:
+    question = {
+        "agreement": {"needed": 2, "asked": 2, "arbiters": ["zoe"]}, "reviewers": ["ann", "bob"],
+        "deadline": {"timeout_s": 60, "on_timeout": "escalate", "escalate_to": ["leads"]},
+    }  # fmt: skip
+    run, review = await people.asked(question=question)
+    await people.reviews.decide(review.review_id, decision(review), by="ann")
+    disputed = await people.reviews.decide(review.review_id, decision(review, "reject", reason="no"), by="bob")
+    assert (disputed.reviewers, disputed.due_at is not None) == (["zoe"], True)
+    assert disputed.due_at is not None
+    await people.pass_time(review.review_id, disputed.due_at)
+    await people.reviews.tick()
+    taken = await people.reviews.claim_next(ALL, by="lea")
+    assert taken is not None
+    await people.reviews.decide(review.review_id, decision(review), by="lea")
+    (told,) = (await people.engine.ended(run.run_id)).output["told"]  # type: ignore[index]
+    assert (told["answer"], told["settled_by"], told["by"]) == ("approve", "third", ["ann", "lea"])
+
+
+async def test_a_group_that_is_smaller_than_was_asked_for_leaves_the_last_word_to_anybody(people: People) -> None:
+    reviews = Reviews(people.engine.database, Groups({"leads": ["ann", "bob"]}))
+    run, review = await people.asked(question={"group": "leads", "agreement": {"needed": 2, "asked": 3}})
+    await reviews.decide(review.review_id, decision(review), by="ann")
+    with pytest.raises(ReviewConflictError, match="for others"):
+        await reviews.decide(review.review_id, decision(review), by="eve")
+    assert await reviews.claim_next(ALL, by="eve") is None
+    await reviews.decide(review.review_id, decision(review, "reject", reason="no"), by="bob")
+    assert await people.actions(review.review_id) == ["asked", "decided", "refused", "decided", "opened"]
+    assert await reviews.claim_next(ALL, by="eve") is not None
+    await reviews.decide(review.review_id, decision(review), by="eve")
+    (told,) = (await people.engine.ended(run.run_id)).output["told"]  # type: ignore[index]
+    assert (told["answer"], told["settled_by"]) == ("approve", "agreement")
+
+
+async def test_no_flood_of_refusals_hides_what_was_decided(people: People) -> None:
+    _, review = await people.asked(question={"agreement": {"needed": 2, "asked": 3}})
+    copies = (
+        "INSERT INTO review_actions (action_id, review_id, run_id, kind, who, saw, details, at) SELECT gen_random_uuid(),"
+        " review_id, run_id, :kind, 'eve', saw, '{}', at FROM review_actions, generate_series(1, 1500)"
+    )
+    async with people.engine.database.begin() as session:
+        await session.execute(text(copies), {"kind": "refused"})
+    await people.reviews.decide(review.review_id, decision(review), by="ann")
+    await people.reviews.decide(review.review_id, decision(review), by="bob")
+    told = await people.actions(review.review_id)
+    assert [kind for kind in told if kind != "refused"] == ["asked", "decided", "decided", "settled", "delivered"]
+    assert told.count("refused") == 1000
 
 
 @pytest.mark.parametrize(
@@ -264,7 +323,8 @@ async def test_the_record_cannot_be_changed(people: People) -> None:
     await people.engine.ended(run.run_id)
     for statement in (
         "UPDATE review_decisions SET answer = 'reject'", "DELETE FROM review_actions", "DELETE FROM run_artifacts",
-        "TRUNCATE review_actions",
+        "TRUNCATE review_actions", "UPDATE reviews SET subject = '{}'", "UPDATE reviews SET created_at = now()",
+        "DELETE FROM reviews", "UPDATE run_events SET data = '{}'", "DELETE FROM run_events", "TRUNCATE run_events",
     ):  # fmt: skip
         with pytest.raises(DBAPIError, match="is a record"):
             async with people.engine.database.begin() as session:

@@ -6,10 +6,12 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from sqlalchemy import text
 
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.errors import ReviewRuleError, TeamRequestError
 from actors.providers.models import ModelInfo, Payload, Price
+from actors.reviews import record
 from actors.reviews.checkpoints import registry
 from actors.reviews.checkpoints.cost_approval import estimated_micro_usd
 from actors.reviews.checkpoints.security_scan import scanned
@@ -267,6 +269,27 @@ async def test_a_model_that_gave_no_answer_cannot_be_picked(
     [side] = [each["key"] for each in choices]
     assert review.edit_schema is not None
     assert review.edit_schema["properties"]["choice"]["enum"] == [side]
+
+
+async def test_a_comparison_that_ended_undecided_withholds_whose_is_whose_until_it_cannot_be_retried(
+    team: Team,
+) -> None:
+    run = await team.runs.start_comparison(COMPARED, CANDIDATES, ComparisonConfig(), owner="0xa")
+    review = await team.asked(run)
+    await team.engine.runs.cancel(run.run_id)
+    assert (await team.engine.ended_not_waiting(run.run_id)).status == "cancelled"
+
+    async def exported() -> str:
+        return b"".join([line async for line in record.lines(team.engine.database, run.run_id)]).decode()
+
+    assert "gpt-5-mini" not in await exported()
+    await team.engine.runs.retry(run.run_id)
+    assert (await team.asked(run)).review_id == review.review_id
+    await team.engine.runs.cancel(run.run_id)
+    await team.engine.ended_not_waiting(run.run_id)
+    async with team.engine.database.begin() as session:
+        await session.execute(text("UPDATE runs SET retained = 'none'"))
+    assert "gpt-5-mini" in await exported()
 
 
 async def test_a_comparison_that_is_rejected_has_no_winner(team: Team) -> None:

@@ -158,6 +158,8 @@ async def test_the_row_goes_last_and_the_record_of_side_effects_with_the_last_ch
         assert await left("run_effects") == {str(waiting.run_id)}
         await after(350)
         assert len(await left("runs")) == 4
+        # The history of what people decided is on record for good.
+        assert await left("run_events") == {str(reviewed), str(waiting.run_id)}
         await after(450)
         # People decided about one of them; nobody has yet about another.
         assert await left("runs") == {str(reviewed), str(waiting.run_id)}
