@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
+from actors.agents.review_policy import ReviewPolicy
+
 ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 
 
@@ -82,6 +84,15 @@ class VerificationSettings(BaseModel):
     score_cache_ttl_s: int = 7 * 24 * 3600
     # Whether each verdict REVIEW on a contribution waits for a person in the queue of reviews.
     review_verdicts: bool = True
+    # Who decides those, how many must agree, and what becomes of one that nobody decides in time.
+    verdict_reviews: ReviewPolicy = ReviewPolicy()
+
+    @field_validator("verdict_reviews")
+    @classmethod
+    def _reachable(cls, policy: ReviewPolicy) -> ReviewPolicy:
+        if (fault := policy.agreement.fault_among(policy.reviewers)) is not None:
+            raise ValueError(fault)
+        return policy
 
 
 class LLMProviderSettings(BaseModel):

@@ -112,6 +112,7 @@ VARIABLES = (
     Variable("HYVVE_PROVIDER_PRICES", "actors.providers.prices", "prices, `model=usd` a second, or `model=input/output` or `model=input/output/cached` in USD per million tokens, with commas", "list"),
     Variable("HYVVE_PROVIDER_TIMEOUT_S", "actors.providers.timeout_s", "seconds one call of an AI provider may take, waiting for a job included (600)"),
     Variable("HYVVE_REVIEW_VERDICTS", "actors.verification.review_verdicts", "a person is asked about each verdict REVIEW (true)"),
+    Variable("HYVVE_VERDICT_REVIEWS", "actors.verification.verdict_reviews", 'whom those are for and how long they wait, as JSON like a node\'s `review.policy` (docs/workflows.md): `{"group": "leads", "needed": 2, "asked": 3, "timeout_seconds": 86400, "on_timeout": "reject"}` (default: anybody, one decision, for ever)', "json"),
     Variable("HYVVE_FORMS_LLM", "actors.reviews.form_llm", "agents' model that fills in forms of AI providers beside the rules (default: rules alone)"),
     Variable("HYVVE_REVIEW_GROUPS", "actors.reviews.groups", 'who is in the groups that reviews are given or escalated to, as JSON: `{"leads": ["ann", "bob"]}`; they alone see and decide what is with their group (default: a group is anybody)', "json"),
     Variable("HYVVE_REVIEW_CHECKPOINTS", "actors.reviews.checkpoints", 'checkpoints that are on in team runs beside the built-in three, with their options, as JSON: `{"cost_approval": {"limit_micro_usd": 50000}}`', "json"),
@@ -131,7 +132,7 @@ VARIABLES = (
     Variable("HYVVE_RUNS_PER_HOST", "actors.runs.max_driven", "runs that one of them drives at once (500)"),
     Variable("HYVVE_RUN_HISTORY_DAYS", "actors.runs.history_s", "after a run's end, how long any of its checkpoints can be forked from (7)", "days"),
     Variable("HYVVE_RUN_CHECKPOINT_DAYS", "actors.runs.checkpoints_s", "after a run's end, how long its last checkpoint is kept (30)", "days"),
-    Variable("HYVVE_RUN_EVENT_DAYS", "actors.runs.events_s", "after a run's end, how long its events are kept (90)", "days"),
+    Variable("HYVVE_RUN_EVENT_DAYS", "actors.runs.events_s", "after a run's end, how long its events are kept; for good, where people were asked (90)", "days"),
     Variable("HYVVE_RUN_DAYS", "actors.runs.rows_s", "after a run's end, how long its row is kept; for good, where people decided about it (365)", "days"),
     Variable("HYVVE_RUN_CHECKPOINTS", "actors.runs.kept_checkpoints", "checkpoints kept of one thread, however long it goes on (1000)"),
 )  # fmt: skip

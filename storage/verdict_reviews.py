@@ -3,7 +3,8 @@
 Each result row that a person is asked about names the run that asks. The run is accepted in the transaction that writes
 the row, so none is lost and none is asked twice. A decision is a result row of its own, which names the one it decides:
 what the machine found stays as it was. On equal content a decision stands: no later verdict of the machine changes the
-contribution, and nobody is asked again.
+contribution, and nobody is asked again. That holds from the moment that the decision is accepted, whatever is verified
+before its run has written it.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ SCORER = "person"
 # What the statement that writes results does besides, in the same breath, for a batch waits for it. It has `new`, the
 # rows that it wrote, and is given `run_ids` and their `shards`, `ids` of contributions, `kind`, `channel` and `moment`.
 # A run is accepted for each row that names one, for the campaign's creator; what is still asked about a contribution
-# that was judged anew is asked to end. The state that a statement sees has none of its own rows in it, so those are
-# safe. Hosts are told of a few, and find the others by themselves within a second or so.
+# that was judged anew is asked to end. What people have settled goes on, to write it: the answer stands in the run's
+# own row first (`resume`), so that one which is accepted at this very moment is seen, once this statement has the row.
+# The state that a statement sees has none of its own rows in it, so those are safe. Hosts are told of a few, and find
+# the others by themselves within a second or so.
 BESIDE = (
     "made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"
     "  interrupts, resume, budget, usage, attempt, recoveries, event_seq, retained, created_at, updated_at)"
@@ -47,7 +50,8 @@ BESIDE = (
     "  FROM verification_results v JOIN new ON new.contribution_id = v.contribution_id AND new.verdict <> 'ERROR'"
     "  WHERE v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.review_run_id IS NOT NULL"
     "  AND runs.run_id = v.review_run_id AND runs.status IN ('pending', 'running', 'waiting')"
-    "  AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard),"
+    "  AND runs.resume = '{}' AND NOT EXISTS (SELECT FROM reviews q WHERE q.run_id = runs.run_id"
+    "   AND q.outcome IS NOT NULL) AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard),"
     " told AS MATERIALIZED (SELECT pg_notify(:channel, shard || ' ' || run_id) FROM"
     "  (SELECT run_id, shard FROM made UNION ALL SELECT run_id, shard FROM stopped LIMIT 4) AS few)"
 )
@@ -118,7 +122,7 @@ async def asked(session: AsyncSession, result_id: int) -> Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The decision as it stands. `superseded`: the contribution was verified anew before it, and nothing is written."""
+    """The decision as it stands. `superseded`: other content was verified meanwhile, and nothing is written."""
 
     result_id: int | None
     verdict: str
@@ -132,6 +136,21 @@ _OWN = text(
     " JOIN reviews v ON v.run_id = r.review_run_id AND v.contribution_id = r.contribution_id::text"
     " WHERE r.result_id = :result_id AND r.review_run_id = :run_id AND v.review_id = :review_id"
     " AND v.outcome IS NOT NULL"
+)
+# What the machine found last after what was asked about: whether it is of the content that was decided on.
+_NEWER = text(
+    "SELECT coalesce(content_hash = :content_hash, false) FROM verification_results"
+    " WHERE contribution_id = :contribution_id AND result_id > :result_id AND verdict <> 'ERROR' AND decides IS NULL"
+    " ORDER BY result_id DESC LIMIT 1"
+)
+# Nobody is asked again what is decided: the other questions about this content, unless people have settled them too.
+_STOP = text(
+    "WITH stopped AS (UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment FROM verification_results v"
+    "  WHERE v.contribution_id = :contribution_id AND v.content_hash = :content_hash AND v.review_run_id = runs.run_id"
+    "  AND runs.run_id <> :run_id AND runs.status IN ('pending', 'running', 'waiting') AND runs.resume = '{}'"
+    "  AND NOT EXISTS (SELECT FROM reviews q WHERE q.run_id = runs.run_id AND q.outcome IS NOT NULL)"
+    "  AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard)"
+    " SELECT pg_notify(:channel, shard || ' ' || run_id) FROM stopped"
 )
 _DECIDE = text(
     "INSERT INTO verification_results (batch_id, campaign_id, contribution_id, contributor, verdict, score, raw_score,"
@@ -158,8 +177,9 @@ async def decide(
 ) -> Decided:
     """Write what people decided about this result: a result row, the contribution, an activity. Once, however often.
 
-    A decision that came too late is answered as `superseded`. Raises `ConflictError` unless this run asks about this
-    result, and people have settled this review of it.
+    One on content that is no longer the contribution's, as verification last saw it, is answered as `superseded`; on
+    equal content it stands, whatever the machine found meanwhile. Raises `ConflictError` unless this run asks about
+    this result, and people have settled this review of it.
     """
     of = (await session.execute(_OWN, {"result_id": result_id, "run_id": run_id, "review_id": review_id})).one_or_none()
     if of is None:
@@ -173,12 +193,8 @@ async def decide(
     await session.execute(lock, {"id": of.contribution_id})
     if (earlier := await _decision(session, result_id, of.contribution_id, of.content_hash)) is not None:
         return earlier
-    newer = text(
-        "SELECT EXISTS (SELECT FROM verification_results WHERE contribution_id = :contribution_id"
-        " AND result_id > :result_id AND verdict <> 'ERROR' AND decides IS NULL)"
-    )
-    given = {"contribution_id": of.contribution_id, "result_id": result_id}
-    if (await session.execute(newer, given)).scalar_one():
+    newer = (await session.execute(_NEWER, {**of._asdict(), "result_id": result_id})).scalar_one_or_none()
+    if newer is False:
         return Decided(result_id=None, verdict=verdict, score=score, superseded=True)
     moment = now()
     row = {
@@ -194,6 +210,7 @@ async def decide(
     await session.execute(
         mirror, {**of._asdict(), "verdict": verdict, "score": score, "moment": moment, "accepted": verdict == "ACCEPT"}
     )
+    await session.execute(_STOP, {**of._asdict(), "run_id": run_id, "moment": moment, "channel": CHANNEL})
     activities.record(
         session, of.campaign_id, "contribution_reviewed", by,
         contribution_id=str(of.contribution_id), verdict=verdict, score=score, review_id=str(review_id),

@@ -1,4 +1,6 @@
-"""What a node's `review.policy` may say: who looks, how many of them, and what becomes of a look that nobody takes."""
+"""What a node's `review.policy`, and the setting of verdicts' reviews, may say: who looks, how many of them, and what
+becomes of a look that nobody takes.
+"""
 
 from __future__ import annotations
 

@@ -49,6 +49,7 @@ class _State(TypedDict, total=False):
 
 def kind_of(workplace: Workplace) -> Kind:
     """The kind whose runs read and write here. Nothing is connected before a run needs it."""
+    policy = workplace.settings.verdict_reviews
 
     async def look(state: _State) -> _State:
         async with workplace.database.read() as session:
@@ -71,6 +72,11 @@ def kind_of(workplace: Workplace) -> Kind:
             shown=tuple(Part.model_validate(part) for part in state["shown"]),
             edit_schema=EDIT_SCHEMA,
             answers=("approve", "edit", "reject"),
+            reviewers=policy.reviewers,
+            group=policy.group,
+            agreement=policy.agreement,
+            deadline=policy.deadline,
+            blind=policy.blind,
             campaign_id=state["campaign_id"],
             contribution_id=state["contribution_id"],
         )

@@ -198,7 +198,7 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         "HYVVE_REVIEW_CHECKPOINTS": '{"security_scan": {}}',
         "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
         "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
-        "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}',
+        "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}', "HYVVE_VERDICT_REVIEWS": '{"group": "leads"}',
     }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
@@ -284,3 +284,21 @@ def test_groups_of_reviewers_that_cannot_be_read_are_refused_by_name(written: st
         Settings.from_environment({"HYVVE_REVIEW_GROUPS": written})
     given = Settings.from_environment({"HYVVE_REVIEW_GROUPS": '{"leads": ["ann", "bob"]}'})
     assert given.actors.reviews.groups == {"leads": ("ann", "bob")}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{",
+        '{"needed": 2, "asked": 1}',
+        '{"on_timeout": "escalate"}',
+        '{"reviewers": ["ann"], "needed": 2}',
+        '{"who": 1}',
+    ],
+)
+def test_a_policy_of_verdicts_that_cannot_be_kept_is_refused_by_name(written: str) -> None:
+    with pytest.raises(SettingError, match="HYVVE_VERDICT_REVIEWS"):
+        Settings.from_environment({"HYVVE_VERDICT_REVIEWS": written})
+    given = Settings.from_environment({"HYVVE_VERDICT_REVIEWS": '{"reviewers": ["ann"], "finally": "reject"}'})
+    policy = given.actors.verification.verdict_reviews
+    assert (policy.reviewers, policy.finally_) == (("ann",), "reject")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from actors.errors import ReviewEditError
+from actors.agents.review_policy import ReviewPolicy
+from actors.errors import ReviewConflictError, ReviewEditError
+from actors.reviews.decisions import DECISION
 from storage import activities, verdict_reviews, verifications
 from storage.errors import ConflictError
+from storage.reviews import Review
 from storage.verifications import ResultRow, VerificationResult
+from tests.actors.reviews.asking import pass_time
 from tests.actors.reviews.verdicts import Verdicts, opened
-from tests.actors.verification.population import Population, distinct, open_batch, put, rows_of
+from tests.actors.verification.population import Population, distinct, open_batch, put
 
 
 @pytest.fixture
@@ -167,20 +172,47 @@ async def test_what_a_person_decided_on_this_content_stands(people: Verdicts) ->
     assert (await people.contribution(population.contribution_ids[0])).verdict == "ACCEPT"
 
 
-async def test_a_decision_that_comes_after_a_newer_verdict_writes_nothing(people: Verdicts) -> None:
+async def accepted(people: Verdicts, review: Review, reason: str) -> None:
+    """A rejection that is accepted while no host is there to go on with its run."""
+    (host,) = people.engine.hosts
+    await people.engine.stop(host)
+    given = {"answer": "reject", "review_id": review.review_id, "saw": review.saw, "reason": reason}
+    await people.reviews.decide(review.review_id, DECISION.validate_python(given), by="ann")
+
+
+async def test_what_was_decided_stands_though_its_content_is_verified_anew_before_it_is_written(
+    people: Verdicts,
+) -> None:
     population = await people.campaign(distinct(1, asking="mark 71"))
     await people.verified(population)
     (review,) = await people.waiting(1)
-    newer = (await rows_of(people.database, (await history(people, population))[0].batch_id or review.run_id))[0]
+    await accepted(people, review, "dull")
+    batch_id = await people.verified(population)  # another REVIEW, about which another question is asked
+    await people.engine.host()
+    made = (await people.engine.ended(review.run_id)).output
+    assert made is not None
+    assert (made["verdict"], made["superseded"]) == ("REJECT", False)
+    assert (await people.contribution(population.contribution_ids[0])).verdict == "REJECT"
+    assert (await people.progress(batch_id)).verdicts == {"REJECT": 1}
+    async with asyncio.timeout(20):  # nobody is asked again
+        while await runs_of(people) != {"completed": 1, "cancelled": 1}:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_decision_on_content_that_was_replaced_meanwhile_writes_nothing(people: Verdicts) -> None:
+    population = await people.campaign(distinct(1, asking="mark 71"))
+    await people.verified(population)
+    (review,) = await people.waiting(1)
+    await accepted(people, review, "dull")
     changed = ResultRow(
         campaign_id=population.campaign_id, contribution_id=population.contribution_ids[0], contributor="0x0000",
-        verdict="ACCEPT", score=90.0, reasoning="anew", content_hash=newer.content_hash,
+        verdict="ACCEPT", score=90.0, reasoning="anew", content_hash="f" * 64,
     )  # fmt: skip
-    # The newer verdict and the person's decision cross: the run's end is asked for, and its answer is on its way.
     async with people.database.begin() as session:
         await verifications.write_single(session, changed)
-        await session.execute(text("UPDATE runs SET cancel_requested_at = NULL"))
-    made = await people.decide(review, "reject", reason="dull")
+    await people.engine.host()
+    made = (await people.engine.ended(review.run_id)).output
+    assert made is not None
     assert made["superseded"]
     assert (await people.contribution(population.contribution_ids[0])).verdict == "ACCEPT"
     assert len(await history(people, population)) == 2
@@ -217,6 +249,27 @@ async def test_content_that_lies_elsewhere_and_cannot_be_had_is_a_link_and_said_
     content, about = review.shown[:2]
     assert (content["kind"], content["url"]) == ("image", "https://127.0.0.1/x.txt")
     assert "cannot be shown here" in about["content"]
+
+
+async def test_an_installation_says_whom_verdicts_are_for_and_how_long_they_wait(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    policy = ReviewPolicy(reviewers=("ann", "bob"), needed=2, timeout_seconds=60, on_timeout="reject")
+    async with opened(database_url, redis_url, tmp_path, verdict_reviews=policy) as people:
+        population = await people.campaign(distinct(2, asking="mark 71"))
+        await people.verified(population)
+        first, second = await people.waiting(2)
+        approval = DECISION.validate_python({"answer": "approve", "review_id": first.review_id, "saw": first.saw})
+        with pytest.raises(ReviewConflictError, match="for others"):
+            await people.reviews.decide(first.review_id, approval, by="eve")
+        assert (await people.reviews.decide(first.review_id, approval, by="ann")).state == "open"
+        assert (await people.decide(first, "approve", by="bob"))["by"] == ["ann", "bob"]
+        assert second.due_at is not None
+        await pass_time(people.database, second.review_id, second.due_at)
+        await people.reviews.tick()
+        assert (await people.engine.ended(second.run_id)).output is not None
+        rejected = (await history(people, population, 1))[-1]
+        assert (rejected.verdict, rejected.decided_by) == ("REJECT", "its deadline")
 
 
 @pytest.mark.parametrize("how", ["setting", "batch"])

@@ -80,13 +80,13 @@ class Verdicts:
 
 
 @asynccontextmanager
-async def opened(
-    database_url: str, redis_url: str, directory: Path, *, review_verdicts: bool = True
-) -> AsyncIterator[Verdicts]:
-    """A host that asks about verdicts, and verification by what the contents ask for."""
+async def opened(database_url: str, redis_url: str, directory: Path, **verdicts: Any) -> AsyncIterator[Verdicts]:
+    """A host that asks about verdicts, as these settings of verification say, and verification by what the contents
+    ask for.
+    """
     storage = StorageSettings(database_url=database_url, redis_url=redis_url, data_dir=directory)
     settings = VerificationSettings(
-        scorer=ScorerSettings(kind="openai"), fanout=FanoutSettings(chunk_size=64), review_verdicts=review_verdicts
+        scorer=ScorerSettings(kind="openai"), fanout=FanoutSettings(chunk_size=64), **verdicts
     )
     verification = InProcessVerification(Setup(storage=storage, verification=settings, open_scorer=ScriptedScorer))
     kind = contribution.kind_of(verification.workplace)
