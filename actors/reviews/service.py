@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 # How long a claim holds unless it is asked for otherwise; renewed by claiming again.
 LEASE_S, LONGEST_LEASE_S = 900.0, 24 * 3600.0
-# Reviews that a tick reads at a time, and leases that one ends.
-_AT_ONCE = 500
 # The database is away: that is no review's fault.
 _AWAY = (OperationalError, InterfaceError, PoolTimeoutError, OSError)
 # Of one review: a client that repeats a refused decision for ever fills no table.
@@ -59,10 +57,14 @@ class Whole:
 class Reviews:
     """Of one database. Belongs to the event loop that it is used in."""
 
-    def __init__(self, database: Database, groups: Groups = ANYBODY, *, keys_speak_for_many: bool = True) -> None:
+    # `at_once`: reviews that a tick reads at a time, and leases that one ends.
+    def __init__(
+        self, database: Database, groups: Groups = ANYBODY, *, keys_speak_for_many: bool = True, at_once: int = 500
+    ) -> None:
         self._database = database
         self._groups = groups
         self._keys_speak_for_many = keys_speak_for_many
+        self._at_once = at_once
 
     def sees(self, sight: Sight, review: Review) -> bool:
         """Whether it is one of the reviews that are looked at so."""
@@ -211,7 +213,7 @@ class Reviews:
         Any number of hosts may do this at once: each review is done by one.
         """
         async with self._database.begin() as session:
-            leases = await reviews.end_leases(session, limit=_AT_ONCE)
+            leases = await reviews.end_leases(session, limit=self._at_once)
         advanced = await self._each(reviews.due, settling.advance)
         delivered = await self._each(reviews.undelivered, settling.deliver_again)
         return {"leases": leases, "deadlines": advanced, "deliveries": delivered}
@@ -234,10 +236,10 @@ class Reviews:
         after: reviews.Place | None = None
         while True:
             async with self._database.read() as session:
-                found = await page(session, after=after, limit=_AT_ONCE)
+                found = await page(session, after=after, limit=self._at_once)
             for _, review_id in found:
                 count += await self._done(review_id, work)
-            if len(found) < _AT_ONCE:
+            if len(found) < self._at_once:
                 return count
             after = found[-1]
 

@@ -124,31 +124,21 @@ async def test_an_outcome_that_could_not_be_delivered_at_once_is_delivered_by_th
 
 async def test_what_cannot_be_done_keeps_nothing_else_from_being_done(people: People) -> None:
     question = {"deadline": {"timeout_s": 60, "on_timeout": "reject", "reminders": []}}
-    _, broken = await people.asked(question=question)
-    _, last = await people.asked(question=question)
-    # More than a tick reads at a time, of runs that are being cancelled: they have no use for a deadline any more.
-    await people.waiting(501, question=question)
+    # In the order in which they are due. The middle ones' runs are being cancelled: a deadline is no use there.
+    broken, *idle, last = [(await people.asked(question=question))[1] for _ in range(5)]
     (host,) = people.engine.hosts
     await people.engine.stop(host)
-    given = {"broken": broken.review_id, "last": last.review_id}
-    async with people.engine.database.begin() as session:
-        await session.execute(
-            text("UPDATE reviews SET clock = jsonb_set(clock, '{since}', to_jsonb(now() - interval '2 hours')),"
-                 " due_at = now() - interval '1 hour', next_at = now() - CASE review_id WHEN :broken"
-                 " THEN interval '3 hours' WHEN :last THEN interval '1 hour' ELSE interval '2 hours' END"),
-            given,
-        )  # fmt: skip
-        cancelled = (
-            "UPDATE runs SET cancel_requested_at = now() WHERE run_id NOT IN"
-            " (SELECT run_id FROM reviews WHERE review_id IN (:broken, :last))"
-        )
-        await session.execute(text(cancelled), given)
-        # Whatever it is that the database does not take.
+    for each in idle:
+        await people.engine.runs.cancel(each.run_id)
+    assert last.due_at is not None
+    for each in (broken, *idle, last):
+        await people.pass_time(each.review_id, last.due_at)
+    async with people.engine.database.begin() as session:  # whatever it is that the database does not take
         refused = f"ALTER TABLE review_actions ADD CHECK (kind <> 'settled' OR review_id <> '{broken.review_id}')"
         await session.execute(text(refused))
-    assert (await people.reviews.tick())["deadlines"] == 1
-    assert (await people.reviews.get(last.review_id)).state == "rejected"
-    assert (await people.reviews.get(broken.review_id)).state == "open"
+    done = await Reviews(people.engine.database, at_once=2).tick()
+    assert done["deadlines"] == 1
+    assert [(await people.reviews.get(each.review_id)).state for each in (broken, last)] == ["open", "rejected"]
 
 
 async def test_20_reviewers_at_1000_reviews_hold_each_once_and_lose_none(people: People) -> None:
