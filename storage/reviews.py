@@ -378,7 +378,7 @@ async def undelivered(session: AsyncSession, *, after: Place | None, limit: int)
 
 
 async def _paged(
-    session: AsyncSession, query: Select[datetime | None, UUID], moment: Any, after: Place | None, limit: int
+    session: AsyncSession, query: Select[Any, UUID], moment: Any, after: Place | None, limit: int
 ) -> Sequence[Place]:
     if after is not None:
         query = query.where(tuple_(moment, Review.review_id) > after)

@@ -411,7 +411,10 @@ async def test_nobody_can_listen_in_on_a_candidate_before_one_is_picked(
         {"provider": "replicate", "model": "acme/llama"},
     ]
     asked = {"run_input": {"prompt": "Peru?"}, "candidates": candidates}
-    async with listening(app_over(database, storage_settings, actors)) as url, httpx.AsyncClient(base_url=url) as web:
+    async with (
+        listening(app_over(database, storage_settings, actors)) as url,
+        httpx.AsyncClient(base_url=url, timeout=60) as web,
+    ):
         run_id = (await web.post("/teams/comparisons", json=asked)).json()["run_id"]
         waiting = await engine.waiting(run_id)
         await web.post("/console/sign-in", data={"name": "Ann"}, headers={"Origin": url})
