@@ -4,7 +4,8 @@
 
 Reviewers see the answers as A, B, … in an order that is drawn for this review and kept in its step, and nothing that
 tells who gave them (see `blindness`); the record says who was who once it is decided. A model that gave no answer
-cannot be picked.
+cannot be picked. Each candidate is a request of its own, and a language model is asked twice at most about its form:
+one that is filled in with less help than another would be compared unfairly.
 """
 
 from __future__ import annotations
