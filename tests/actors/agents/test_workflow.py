@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from langchain_core.messages import ToolCall
+from langchain_core.messages import AIMessage, ToolCall
 from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import SecretStr
 
 from actors.agents.definition import WorkflowDefinition
+from actors.agents.documents import MAX_DEPTH, depth_of
 from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.tool_calls import made
 from actors.agents.workflow_runs import WorkflowOutcome
+from actors.agents.workflow_state import written
 from actors.errors import RunConflictError
 from actors.runs.step import StepContext, entered
 from actors.settings import LLMProviderSettings, LLMSettings
@@ -258,6 +260,16 @@ async def test_a_call_that_cannot_be_made_is_told_once_and_then_fails_the_step(
     assert outcome.error["code"] == "tool_call"
     assert told.partition(";")[0] in outcome.message
     assert bench.searches == []
+
+
+def test_the_end_of_a_run_can_be_told_whatever_a_model_wrote() -> None:
+    """Also of what was kept before such calls were refused."""
+    args = {**json.loads(DEEP), "n": 2**70}
+    told = written(AIMessage("half \ud800", tool_calls=[ToolCall(name="web_search", args=args, id="1")]))
+    assert told["content"] == "half \ufffd"
+    [call] = told["tool_calls"]
+    assert (call["args"]["query"], call["args"]["n"]) == ("q", str(2**70))
+    assert depth_of(told) <= MAX_DEPTH
 
 
 async def test_of_several_calls_the_good_one_is_made_and_the_bad_one_is_not(bench: Bench) -> None:
