@@ -27,7 +27,7 @@ def not_while_blind(run: Run, given: Mapping[str, Any]) -> None:
     """A fork of a comparison, picked by whoever forked it, would tell what the comparison still withholds."""
     if blindness.withheld(run) is not None:
         raise RunConflictError(
-            f"run {run.run_id} is a blind comparison and still open: it can be forked once it has ended",
+            f"run {run.run_id} is a blind comparison and still open: it can be forked once it is decided",
             subject=str(run.run_id), state=run.status,
         )  # fmt: skip
     as_it_was(run, given)

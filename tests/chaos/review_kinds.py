@@ -18,12 +18,20 @@ from tests.actors.reviews.asking import ASKING
 
 
 def open_kinds(setup: RunSetup) -> Kinds:
-    """Steps that ask, and workflows whose nodes do."""
+    """Steps that ask, workflows whose nodes do, and verdicts REVIEW."""
     # Seconds that only a host should cost.
     from actors.agents.kind import kind_of, open_workshop  # noqa: PLC0415
+    from actors.reviews import contribution  # noqa: PLC0415
+    from actors.verification.workplace import Setup, Workplace  # noqa: PLC0415
 
-    workshop, close = open_workshop(setup.storage, setup.actors)
-    return Kinds([ASKING, kind_of(workshop)], close)
+    workshop, close_workshop = open_workshop(setup.storage, setup.actors)
+    reading = Workplace(Setup(storage=setup.storage, verification=setup.actors.verification))
+
+    async def close() -> None:
+        await close_workshop()
+        await reading.close()
+
+    return Kinds([ASKING, kind_of(workshop), contribution.kind_of(reading)], close)
 
 
 def review_time() -> Sequence[Periodic]:

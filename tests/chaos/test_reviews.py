@@ -1,4 +1,6 @@
-"""Runs that wait at each kind of question while every process is killed: each decision and each deadline counts once."""
+"""Runs that wait at each kind of question while every process is killed: each decision, posted to the API by Ray Serve
+also while all is down, and each deadline counts once.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +12,40 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.agents import kind as workflows
-from actors.errors import ReviewConflictError
-from actors.reviews.decisions import DECISION
 from actors.reviews.service import Reviews
 from actors.runs.kinds import RunSetup
 from actors.runs.service import Runs
 from actors.settings import ActorsSettings, AgentsSettings, RunSettings, SearchSettings, ToolSettings
 from cluster import embedded
+from storage import verifications
 from storage.engine import Database
 from storage.migrations import schema
 from storage.reviews import Review, Sight
 from storage.settings import StorageSettings
+from storage.verdict_reviews import CHECKPOINT as VERDICT
+from storage.verifications import ResultRow
 from tests.actors.agents.definitions import agent, edge, node, payload
 from tests.actors.agents.workshop import llm_settings
+from tests.actors.verification.population import distinct, populate
 from tests.chaos.review_kinds import open_kinds
+from tests.chaos.served import served
+from tests.conftest import RayCluster
 from tests.stubs.http import Reply
 from tests.stubs.openai import OpenAIStub, calls, completion, tool_call
 from tests.stubs.search import Page, SearchStub
+
+pytestmark = pytest.mark.cluster
 
 CHECKPOINTS = ("information_review", "payload_review", "response_review", "cost_approval")
 NODES = ("agent_output", "tool_calls")
@@ -93,6 +102,12 @@ def setup(services: Path, llm: OpenAIStub, web: SearchStub) -> RunSetup:
     )
 
 
+@pytest.fixture
+def url(ray_cluster: RayCluster, setup: RunSetup) -> Iterator[str]:
+    with served(setup) as address:
+        yield address
+
+
 class Processes:
     """A host and a scheduler, each a process of its own."""
 
@@ -132,10 +147,17 @@ async def processes(setup: RunSetup, directory: Path) -> AsyncIterator[Processes
 class Asked:
     """What was asked, by which run."""
 
-    def __init__(self, setup: RunSetup, database: Database) -> None:
+    def __init__(self, setup: RunSetup, database: Database, url: str) -> None:
         self.runs = Runs(database, redis_url=setup.storage.redis_url)
         self.reviews = Reviews(database)
         self._database = database
+        # Who created the campaigns, and speaks for ann.
+        headers = {"X-Wallet-Address": "0xc", "X-Reviewer": "ann"}
+        self._client = httpx.AsyncClient(base_url=url, timeout=10, headers=headers)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+        await self.runs.close()
 
     async def start(self, checkpoint: str, deadline: dict[str, Any] | None) -> UUID:
         if checkpoint in CHECKPOINTS:
@@ -149,6 +171,21 @@ class Asked:
         )
         given = {"task_description": "the task", "initial_scratchpad": {}}
         return (await self.runs.start(workflows.NAME, {"definition": definition}, given)).run_id
+
+    async def verdicts(self, storage: StorageSettings, count: int) -> list[UUID]:
+        """Runs that ask about so many verdicts REVIEW."""
+        population = await populate(self._database, storage, distinct(count))
+        run_ids: list[UUID] = []
+        for number, contribution_id in enumerate(population.contribution_ids):
+            row = ResultRow(
+                campaign_id=population.campaign_id, contribution_id=contribution_id, contributor="0x0",
+                verdict="REVIEW", score=71.0, reasoning="close", content_hash=f"{number:064x}",
+            )  # fmt: skip
+            async with self._database.begin() as session:
+                await verifications.write_single(session, row, asks_people=True)
+            assert row.review_run_id is not None
+            run_ids.append(row.review_run_id)
+        return run_ids
 
     async def of(self, run_id: UUID) -> Review:
         found = await self.patiently(lambda: self.reviews.queue(ALL, limit=2, run_id=run_id, states=()))
@@ -166,14 +203,18 @@ class Asked:
                     raise
                 await asyncio.sleep(0.1)
 
-    async def decide(self, review: Review) -> None:
-        """As a patient client does: until it is taken, or it turns out to have been taken."""
-        made = DECISION.validate_python({"answer": "approve", "review_id": review.review_id, "saw": review.saw})
-        try:
-            await self.patiently(lambda: self.reviews.decide(review.review_id, made, by="ann"))
-        except ReviewConflictError as error:
-            if error.details["conflict"] != "repeated":
-                raise
+    async def decide(self, review: Review) -> httpx.Response:
+        """As a patient client does, under one key: until it is taken."""
+        body = {"answer": "approve", "review_id": str(review.review_id), "saw": review.saw}
+        key = {"Idempotency-Key": f"decide {review.review_id}"}
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(httpx.TransportError):
+                    said = await self._client.post(f"/teams/reviews/{review.review_id}/decide", json=body, headers=key)
+                    if said.status_code < 500:
+                        assert said.status_code == 200, said.text
+                        return said
+                await asyncio.sleep(0.2)
 
     async def statuses(self, run_ids: list[UUID]) -> Counter[str]:
         async def ask() -> Counter[str]:
@@ -192,10 +233,10 @@ class Asked:
 
 
 async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_counts_once(
-    setup: RunSetup, services: Path
+    setup: RunSetup, services: Path, url: str, ray_cluster: RayCluster
 ) -> None:
     database = Database(setup.storage.database_url)
-    asked = Asked(setup, database)
+    asked = Asked(setup, database, url)
     async with processes(setup, services) as parts:
         await parts.start()
         # Of each kind: one is decided while all is down, one when all is up again, one by nobody.
@@ -203,11 +244,14 @@ async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_
             {each: await asked.start(each, deadline) for each in (*CHECKPOINTS, *NODES)}
             for deadline in (None, None, DEADLINE)
         ]
+        early[VERDICT], later[VERDICT] = await asked.verdicts(setup.storage, 2)
         runs = [*early.values(), *later.values(), *never.values()]
         await asked.until_all([*early.values(), *later.values()], "waiting")
         await asked.until_all(list(never.values()), "waiting", "completed", "failed")
         questions = {run_id: await asked.of(run_id) for run_id in runs}
-        assert Counter(each.checkpoint for each in questions.values()) == dict.fromkeys((*CHECKPOINTS, *NODES), 3)
+        assert Counter(each.checkpoint for each in questions.values()) == {
+            **dict.fromkeys((*CHECKPOINTS, *NODES), 3), VERDICT: 2,
+        }  # fmt: skip
 
         # All at once: nobody has the time to put anything in order.
         postgres, redis = embedded.postgres(services), embedded.redis(services)
@@ -215,6 +259,7 @@ async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_
         for process in killed:
             assert process is not None
             process.kill()
+        ray_cluster.worker_running("ServeReplica", timeout_s=60).kill()
         await parts.kill()
         deciding = [asyncio.create_task(asked.decide(questions[run_id])) for run_id in early.values()]
         await asyncio.sleep(0.5)
@@ -232,6 +277,9 @@ async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_
         for run_id in later.values():
             await asked.decide(questions[run_id])
         await asked.until_all(runs, "completed", "failed")
+        # Whoever never heard the answer, and asks again under the key, is given it, and nothing is decided anew.
+        for run_id in (*early.values(), *later.values()):
+            assert (await asked.decide(questions[run_id])).headers["Idempotency-Replayed"] == "true"
 
         for run_id in runs:
             nobody = run_id in never.values()
@@ -240,6 +288,7 @@ async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_
             done = Counter(each.kind for each in await asked.reviews.actions(review.review_id))
             once = {"asked": 1, "settled": 1, "delivered": 1, **({} if nobody else {"decided": 1})}
             assert {kind: done[kind] for kind in once} == once, review.checkpoint
+            assert not done["refused"], review.checkpoint
             run = await asked.runs.get(run_id)
             if review.checkpoint in CHECKPOINTS:
                 assert run.output is not None
@@ -252,9 +301,19 @@ async def test_what_waits_outlives_every_process_and_what_was_decided_meanwhile_
                         text("SELECT count(*) FROM run_artifacts WHERE run_id = :id"), {"id": run_id}
                     )
                 assert made.scalar_one() == 1
+            elif review.checkpoint == VERDICT:
+                assert run.output is not None
+                assert (run.output["verdict"], run.output["by"]) == ("ACCEPT", ["ann"])
+                async with database.read() as session:
+                    made = await session.execute(
+                        text("SELECT c.verdict, count(*) FROM contributions c JOIN verification_results r"
+                             " USING (contribution_id) WHERE r.decides IS NOT NULL AND r.review_id = :id GROUP BY 1"),
+                        {"id": review.review_id},
+                    )  # fmt: skip
+                assert made.all() == [("ACCEPT", 1)]
             else:
                 # A rejected answer ends its run; a rejected call is told to the agent, which goes on.
                 ends = "failed" if nobody and review.checkpoint == "agent_output" else "completed"
                 assert run.status == ends, (review.checkpoint, run.error)
-    await asked.runs.close()
+    await asked.close()
     await database.close()

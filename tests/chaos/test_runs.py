@@ -15,25 +15,22 @@ from uuid import UUID
 
 import httpx
 import pytest
-import ray.serve
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.runs.actor import ensure_hosts, stop_hosts
 from actors.runs.kinds import RunSetup
 from actors.runs.service import Runs
-from actors.settings import ActorsSettings, RunSettings, VerificationSettings
+from actors.settings import ActorsSettings, RunSettings
 from cluster import embedded
 from cluster.embedded_postgres import EmbeddedPostgres
 from cluster.embedded_redis import EmbeddedRedis
-from serve.deployment import NAME, deployment
-from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.ids import new_id
 from storage.migrations import schema
 from storage.settings import StorageSettings
-from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds, open_verification
-from tests.cluster.running import free_port
+from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds
+from tests.chaos.served import served
 from tests.conftest import RayCluster
 from tests.serve.event_stream import stream
 
@@ -86,16 +83,8 @@ async def runs(setup: RunSetup) -> AsyncIterator[Runs]:
 @pytest.fixture(scope="module")
 def url(setup: RunSetup) -> Iterator[str]:
     """Where the API is served, by one replica."""
-    port = free_port()
-    settings = ServeSettings(port=port, replica_cpus=0)  # workers need the cluster's two
-    ray.serve.start(http_options={"host": settings.host, "port": port}, logging_config={"log_level": "WARNING"})
-    app = deployment(
-        storage_settings=setup.storage, serve_settings=settings, verification_settings=VerificationSettings(),
-        open_verification=open_verification, run_settings=setup.actors.runs,
-    )  # fmt: skip
-    ray.serve.run(app, name=NAME, route_prefix="/")
-    yield f"http://{settings.host}:{port}"
-    ray.serve.shutdown()  # type: ignore[no-untyped-call]
+    with served(setup) as address:
+        yield address
 
 
 @pytest.fixture

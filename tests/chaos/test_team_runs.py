@@ -1,5 +1,5 @@
-"""Team runs that wait at each checkpoint while every process is killed: what was decided meanwhile counts once, and no
-call is paid twice.
+"""Team runs that wait at each checkpoint while every process is killed: what was decided meanwhile counts once, no call
+is paid twice, and whoever is called back is told all of it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ import pickle
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,13 +32,16 @@ from storage.migrations import schema
 from storage.runs import Run
 from tests.actors.reviews import teams
 from tests.actors.reviews.teams import KEY, Team, open_kinds
+from tests.actors.reviews.test_callbacks import SECRET, Receiver, sent
 from tests.actors.runs.engine import Engine
 from tests.stubs import openai as openai_chat
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.openai_platform import OpenAIPlatformStub, response
 from tests.stubs.replicate import ReplicateStub
 
-CHECKPOINTS = ("information_review", "payload_review", "cost_approval", "response_review")
+CHECKPOINTS = (
+    "information_review", "payload_review", "security_scan", "cost_approval", "response_review", "content_moderation",
+)  # fmt: skip
 # Of a machine with two slow cores that has other things to do, too.
 PATIENCE_S = 180.0
 
@@ -75,6 +80,7 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
         OpenAIPlatformStub(KEY, response("Lima.")) as openai,
         ReplicateStub(KEY) as replicate,
         OpenAIStub(lambda _: openai_chat.judgement(80.0)) as chat,
+        Receiver() as receiver,
     ):
         storage = teams.storage_of(
             embedded.postgres(services).start(), embedded.redis(services).url, services
@@ -89,11 +95,12 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
         engine = Engine(database, setup)
         providers = ProviderRegistry(actors.providers, Files.of(fetcher, store, Rights(database).require))
         team = Team(engine, TeamRuns(database, engine.runs, providers, llms, storage))
+        told: dict[str, Any] = {"callback_url": f"{receiver.url}/hook", "callback_secret": SECRET}
         host = await started(written)
         try:
             early, later = [
                 {
-                    each: await team.start(policy="REQUIRE_HUMAN", allowed_steps=[each]) for each in CHECKPOINTS
+                    each: await team.start(policy="REQUIRE_HUMAN", allowed_steps=[each], **told) for each in CHECKPOINTS
                 } | {
                     "comparison": await team.runs.start_comparison(
                         Compared(prompt="Peru?"),
@@ -101,7 +108,7 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
                             Candidate(provider="openai", model="gpt-5-mini", operation="responses"),
                             Candidate(provider="replicate", model="acme/llama"),
                         ],
-                        ComparisonConfig(),
+                        ComparisonConfig.model_validate(told),
                     )
                 }
                 for _ in range(2)
@@ -109,7 +116,7 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
             for run in (*early.values(), *later.values()):
                 await waiting(team, run)
             # Of those that wait behind their call, it is paid; of the others it is not.
-            assert (len(openai.paid), len(replicate.made)) == (4, 2)
+            assert (len(openai.paid), len(replicate.made)) == (6, 2)
 
             # All at once: nobody has the time to put anything in order.
             for server in (embedded.postgres(services), embedded.redis(services)):
@@ -130,11 +137,16 @@ async def test_runs_that_wait_at_each_checkpoint_outlive_every_process(services:
             for run in (*early.values(), *later.values()):
                 ended = await team.ended(run, PATIENCE_S)
                 assert ended.status == "completed", ended.error
-            # Three of four wait before their call, each twice; one waits behind it, and so does each comparison.
-            assert (len(openai.paid), len(replicate.made)) == (10, 2)
+            # Four of six wait before their call, each twice; two wait behind it, and so does each comparison.
+            assert (len(openai.paid), len(replicate.made)) == (14, 2)
             for checkpoint, run in (*early.items(), *later.items()):
                 kept = await team.record(run.run_id)
                 assert kept.count(("decision", checkpoint)) == 1
+            # Of each run that it waited and that it ended, once, though all was killed before any of it was sent.
+            count = 2 * (len(CHECKPOINTS) + 1)
+            assert (await sent(team))["delivered"] == 2 * count
+            events = Counter(each["type"] for each in receiver.taken)
+            assert events == {"review.asked": count, "run.completed": count}
         finally:
             with suppress(ProcessLookupError):
                 host.kill()
