@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from actors.verification.models import BULLET_SEPARATOR, Brief
@@ -30,6 +30,14 @@ def _no_separator(value: str) -> str:
 Bullet = Annotated[Prose, AfterValidator(_no_separator)]
 
 
+_KINDS = ("Text", "Image", "default")
+
+
+def _as_spelt(value: Any) -> Any:
+    """The kind in the spelling that it is kept in: people write `text`."""
+    return next((kind for kind in _KINDS if isinstance(value, str) and kind.lower() == value.lower()), value)
+
+
 class BriefFile(BaseModel):
     """The fields of a brief. `unit_price` is in the chain's smallest unit (1e8 = 1 coin)."""
 
@@ -39,7 +47,7 @@ class BriefFile(BaseModel):
     description: Prose
     data_requirements: tuple[Bullet, ...] = Field(min_length=1, max_length=100)
     quality_criteria: tuple[Bullet, ...] = Field(min_length=1, max_length=100)
-    campaign_type: Literal["Text", "Image", "default"] = "default"
+    campaign_type: Annotated[Literal["Text", "Image", "default"], BeforeValidator(_as_spelt)] = "default"
     required_quality_score: Percent = 70.0
     unit_price: Amount = 0
 

@@ -113,6 +113,12 @@ def test_what_is_no_toml_is_told_with_its_place(brief: Path, tmp_path: Path) -> 
         load(tmp_path)
 
 
+@pytest.mark.parametrize(("written", "kept"), [("text", "Text"), ("IMAGE", "Image"), ("default", "default")])
+def test_the_kind_of_campaign_is_read_however_it_is_spelt(brief: Path, written: str, kept: str) -> None:
+    brief.write_text(f'campaign_type = "{written}"\n' + brief.read_text(encoding="utf-8"), encoding="utf-8")
+    assert load(brief).campaign_type == kept
+
+
 def test_a_brief_from_a_windows_editor_is_read(brief: Path) -> None:
     brief.write_bytes(b"\xef\xbb\xbf" + BRIEF.replace("\n", "\r\n").encode())
     assert load(brief).brief.data_requirements == ("A recipe", "An oven temperature")
