@@ -11,13 +11,37 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, expect
 
 from storage.reviews import Review
 from tests.actors.verification.documents import pdf
+from tests.conftest import database_from_template
+from tests.serve.console import browser as browsers
 from tests.serve.console import seeds
+from tests.serve.console import site as sites
 from tests.serve.console.seeds import Piece
 from tests.serve.console.site import Site
+
+# One site and one browser for all of them, which take longer to start than most tests: each has a wallet of its own,
+# whose reviews and runs alone it sees.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(postgres: str, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    with database_from_template(postgres, "browsing") as url:
+        async with sites.opened(url, redis_server, tmp_path_factory.mktemp("site")) as opened:
+            yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    if browsers.chromium() is None:
+        pytest.skip(browsers.MISSING)
+    async with browsers.opened() as opened:
+        yield opened
+
 
 # What the tests do on purpose is refused, and Chromium tells that as an error.
 _REFUSED = re.compile("status of (409|422)")
@@ -62,8 +86,8 @@ async def settled(site: Site, review_id: Any) -> Review:
 
 async def test_a_reviewer_claims_edits_and_approves_while_a_second_one_is_refused(site: Site, browser: Browser) -> None:
     seeded = await seeds.seed_campaign(site.database, site.data_dir, seeds.PIECES[2:3])
-    run, review = await site.people.asked(question=seeds.picture_question(seeded))
-    async with at(browser, site, "Ines") as ines, at(browser, site, "Bogdan") as bogdan:
+    run, review = await site.people.asked(owner="0xpair", question=seeds.picture_question(seeded))
+    async with at(browser, site, "Ines", "0xpair") as ines, at(browser, site, "Bogdan", "0xpair") as bogdan:
         await bogdan.goto(f"/console/reviews/{review.review_id}")
         await expect(bogdan.get_by_role("button", name="Claim c")).to_be_visible()
         await ines.get_by_role("link", name="Reviews").click()
@@ -107,8 +131,8 @@ async def test_after_a_rejection_the_next_review_is_there_claimed_and_an_answer_
     site: Site, browser: Browser
 ) -> None:
     asked = ({"title": "May it go on?"}, {"title": "Passed over?"}, {"title": "Which is better?", **seeds.comparison()})
-    reviews = [(await site.people.asked(question=question))[1] for question in asked]
-    async with at(browser, site, "Ines", viewport={"width": 390, "height": 800}) as page:
+    reviews = [(await site.people.asked(owner="0xphone", question=question))[1] for question in asked]
+    async with at(browser, site, "Ines", "0xphone", viewport={"width": 390, "height": 800}) as page:
         await page.goto("/console/reviews")
         await page.keyboard.press("n")
         await expect(page.get_by_role("heading", name="May it go on?")).to_be_visible()
@@ -137,8 +161,8 @@ async def test_a_runs_timeline_moves_without_a_reload_and_says_so_to_screen_read
 ) -> None:
     from tests.actors.runs.engine import gate  # noqa: PLC0415  # beside the gates of this test alone
 
-    run = await site.engine.runs.start("gated", {"gate": "browser"}, {"trail": []})
-    async with at(browser, site, "Ines") as page:
+    run = await site.engine.runs.start("gated", {"gate": "browser"}, {"trail": []}, owner="0xline")
+    async with at(browser, site, "Ines", "0xline") as page:
         await page.get_by_role("link", name="Runs", exact=True).click()
         await page.get_by_role("link", name=re.compile("gated")).click()
         steps = page.get_by_role("list").locator("li.step")
@@ -194,7 +218,7 @@ async def test_a_hostile_contribution_does_nothing(site: Site, browser: Browser,
     seeded = await seeds.seed_campaign(
         site.database, site.data_dir, pieces, title=RUDE, description=RUDE, data_requirements=RUDE
     )
-    _, review = await site.people.asked(question={
+    _, review = await site.people.asked(owner=seeds.CREATOR, question={
         "title": RUDE[:200], "subject": {RUDE[:100]: RUDE},
         "shown": [
             {"kind": "text", "title": RUDE[:200], "content": RUDE},
