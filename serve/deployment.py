@@ -5,6 +5,7 @@ The process that starts Ray applies `serve.ray_environment.SERVE_ENVIRONMENT` fi
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import ray.serve
@@ -67,6 +68,8 @@ class Api:
             find_actor=Whereabouts(self._storage).actor_id,
         )
         ingress.built(app)
+        # What is loaded by now stays: a full collection of garbage through all of it holds every request up.
+        gc.freeze()
         return app
 
     async def __del__(self) -> None:

@@ -101,11 +101,11 @@ async def _seed_reviews(opened: Site, seeded: seeds.Seeded) -> tuple[UUID, UUID,
     for title in ("Is this the answer that was asked for?", "May it cost 4.20 USD?"):
         await people.asked(owner=owner, question={"title": title, "subject": {"estimate_usd": 4.2}})
     claimed = []
-    for question in (
-        seeds.picture_question(seeded), seeds.contents_question(seeded),
-        {"title": "Which answer is better?", **seeds.comparison()},
+    for checkpoint, question in (
+        ("payload_review", seeds.picture_question(seeded)), ("response_review", seeds.contents_question(seeded)),
+        ("comparison", {"title": "Which answer is better?", **seeds.comparison()}),
     ):  # fmt: skip
-        _, review = await people.asked(owner=owner, question=question)
+        _, review = await people.asked(owner=owner, at=[checkpoint], question=question)
         await people.reviews.claim(review.review_id, by=NAME)
         claimed.append(review.review_id)
     hurry = await people.asked(
