@@ -308,8 +308,8 @@ async def seed_workflow(database: Database, wallet: str = CREATOR, payload: dict
     return made.workflow_id_api
 
 
-async def seed_schedules(database: Database) -> None:
-    """Those of this version, one of which has run and one of which is paused."""
+async def seed_schedules(database: Database) -> str:
+    """Those of this version, one of which has run, which is answered, and one of which is paused."""
     async with database.begin() as session:
         await make_known(session, periodic())
         names = [schedule.name for schedule, _ in await firings.last_of_each(session)]
@@ -318,3 +318,4 @@ async def seed_schedules(database: Database) -> None:
     async with database.begin() as session:
         for claim in await firings.claim(session, names, host="scheduler", lease_s=60, limit=5):
             await firings.complete(session, claim, {"closed": 3})
+    return names[0]

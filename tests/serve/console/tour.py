@@ -39,11 +39,10 @@ async def seeded(opened: Site) -> dict[str, Place]:
         opened.database, opened.data_dir, judged, title="Descriptions of street trees in winter", unit_price=10**7
     )
     await seeds.seed_decisions(opened.database, trees.campaign_id, approved_from=68.0)
-    await seeds.seed_schedules(opened.database)
+    schedule = await seeds.seed_schedules(opened.database)
     workflow = await seeds.seed_workflow(opened.database)
     story = await _seed_runs(opened, workflow)
     review, contents, comparison = await _seed_reviews(opened, seeded)
-    schedule = "mark_expired_campaigns_inactive"
     campaign = f"/campaigns/{seeded.campaign_id}"
     return {
         "overview": Place(path="/", template="overview.html", looks=(DARK, PHONE)),
