@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from actors.verification.ray_environment import CHUNK_ENVIRONMENT
 from cluster.errors import RayError
 from cluster.ports import free_ports
@@ -36,12 +38,18 @@ if TYPE_CHECKING:
     from actors.schedules.scheduler import SchedulerSetup
     from actors.verification.workplace import Setup
 
+log = logging.getLogger(__name__)
+
 APPLICATION = "hyvve"
 NAMESPACE = "hyvve"
 _CONNECT_TIMEOUT_S = 5.0
 # Three actors and an application are told to go; a cluster in order takes a second or two.
 _WITHDRAW_S = 30.0
 _API_TIMEOUT_S = 180.0
+# Ray gives a node 30 s to start and its agent 15, which nothing sets. A busy machine has read it from its disk by the
+# second try.
+_STARTS = 3
+_TOO_SLOW = "timed out during startup"
 # Serve kills a proxy that is not ready in 5 s, three times in a row; on a busy machine it starts no faster for that.
 _PROXY_START_S = "30"
 # Sessions of Ray kept for their logs, this one included.
@@ -108,22 +116,35 @@ def start(settings: Settings) -> Node:
     cluster = settings.cluster
     sessions = settings.directory.runtime / "ray"
     _forget_old_sessions(sessions)
-    try:
-        context = ray.init(
-            address="local",
-            num_cpus=cluster.num_cpus,
-            num_gpus=cluster.num_gpus,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            dashboard_port=cluster.dashboard_port,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(sessions),
-        )
-    except Exception as error:
-        raise cannot_start(error, sessions) from error
+    for left in reversed(range(_STARTS)):
+        try:
+            context = ray.init(
+                address="local",
+                num_cpus=cluster.num_cpus,
+                num_gpus=cluster.num_gpus,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=cluster.dashboard_port,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                _temp_dir=str(sessions),
+            )
+            break
+        except Exception as error:
+            _end_half_started(sessions)
+            if not left or _TOO_SLOW not in str(error):
+                raise cannot_start(error, sessions) from error
+            log.warning("Ray did not start within its limit of 30 s; trying again")
     return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
+
+
+def _end_half_started(sessions: Path) -> None:
+    """The processes of a Ray that did not come up: it leaves them behind, on its ports."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if str(sessions) in " ".join(process.cmdline()):
+                process.kill()
 
 
 def join(settings: Settings) -> Node:
@@ -355,11 +376,10 @@ def _require_answer(address: str) -> None:
 def cannot_start(error: Exception, sessions: Path) -> RayError:
     """What to say of a Ray of our own that did not come up; `sessions` is where it keeps its logs."""
     logs = f"{sessions}/session_latest/logs"
-    if "timed out during startup" in str(error):
-        # Ray's own limits, 15 s for its agent and 30 s for the node, which nothing sets.
+    if _TOO_SLOW in str(error):
         return RayError(
-            "Ray did not start within its limit of 30 s, as happens on a machine that is busy with other work: try "
-            f"again when it is less so; Ray's logs are in {logs}"
+            f"Ray did not start within its limit of 30 s, {_STARTS} times over, as happens on a machine that is busy "
+            f"with other work: try again when it is less so; Ray's logs are in {logs}"
         )
     return RayError(f"Ray could not be started ({_first_line(error)}); its logs are in {logs}")
 
