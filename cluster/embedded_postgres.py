@@ -24,6 +24,8 @@ VERSION = 18
 MAX_CONNECTIONS = 200
 # After a crash the write-ahead log is replayed before the first connection: minutes, on a large database.
 _START_TIMEOUT_S = 600.0
+# A server that has written no file of its own by then has ended.
+_LAUNCH_S = 2.0
 _STOP_TIMEOUT_S = 60.0
 _PORT = 5432  # only names the socket
 # PostgreSQL refuses to run as root; there it runs as this user.
@@ -135,7 +137,7 @@ class EmbeddedPostgres:
     def _wait_until_ready(self) -> None:
         import psycopg  # noqa: PLC0415 - 0.1 s, and most commands never get here
 
-        began = time.monotonic()
+        began = launched = time.monotonic()
         conninfo = self.url.replace("+psycopg", "")
         relaunches = 0
         while True:
@@ -143,14 +145,14 @@ class EmbeddedPostgres:
                 psycopg.connect(conninfo, connect_timeout=5).close()
             except psycopg.OperationalError as error:
                 waited = time.monotonic() - began
-                if self.process() is None and waited > 1:
+                if self.process() is None and time.monotonic() - launched > _LAUNCH_S:
                     if relaunches == 20:
                         raise self._failure("stopped while starting") from error
                     relaunches += 1
                     if "pre-existing shared memory" not in self._log_tail():
                         raise self._failure("stopped while starting") from error
-                    time.sleep(0.5)
                     self._launch()
+                    launched = time.monotonic()
                 if waited > _START_TIMEOUT_S:
                     raise self._failure(f"did not accept connections within {_START_TIMEOUT_S:.0f} s") from error
                 time.sleep(0.01)
