@@ -9,8 +9,6 @@ import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind
 
 from actors.agents.documents import MAX_DEPTH, depth_of
-from actors.agents.schema_work import Meter, UnboundedError
-from actors.agents.structured import MOST_WORK
 from actors.reviews.forms.models import Fault
 from actors.reviews.forms.paths import written
 
@@ -24,18 +22,11 @@ class UnusableSchemaError(Exception):
 def faults(value: Any, schema: dict[str, Any]) -> tuple[Fault, ...]:
     """What of the schema the value does not satisfy, each at its JSON path in the value; about fifty at most.
 
-    Patterns run in linear time, references that go round end, none is fetched, and what would hold up everybody else
-    is not begun. Raises `UnusableSchemaError` where the schema cannot be applied at all.
+    Patterns run in linear time, references that go round end, and none is fetched. Raises `UnusableSchemaError` where
+    the schema cannot be applied at all.
     """
     if depth_of(value) > MAX_DEPTH:
         return (Fault(path="$", message=f"is nested deeper than {MAX_DEPTH} levels"),)
-    try:
-        Meter(schema).work(value, MOST_WORK)
-    except UnboundedError as error:
-        said = f"to hold a value against it takes more than the limit of {MOST_WORK:,} evaluations"
-        raise UnusableSchemaError(said) from error
-    except ValueError as error:
-        raise UnusableSchemaError(f"it {error}") from error
     try:
         validator = jsonschema_rs.validator_for(schema, pattern_options=jsonschema_rs.RegexOptions(), offline=True)
     except (ValueError, TypeError) as error:
