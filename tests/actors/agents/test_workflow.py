@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,63 +18,18 @@ from actors.agents.documents import MAX_DEPTH, depth_of
 from actors.agents.enterprise_workflow import EnterpriseWorkflowManager
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.tool_calls import made
-from actors.agents.workflow_runs import WorkflowOutcome
 from actors.agents.workflow_state import written
 from actors.errors import RunConflictError
 from actors.runs.step import StepContext, entered
 from actors.settings import LLMProviderSettings, LLMSettings
 from tests.actors.agents.definitions import agent, compare, defined, edge, node, payload, signal
+from tests.actors.agents.flows import by_agent, flow, run
 from tests.actors.agents.workshop import Bench, opened
 from tests.stubs.gemini import GeminiStub, function_call, generated
 from tests.stubs.http import Reply
 from tests.stubs.openai import OpenAIStub, calls, completion, tool_call
 
 Script = Callable[[str, dict[str, Any]], Reply]
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[OpenAIStub]:
-    async with OpenAIStub(lambda _: completion("done")) as stub:
-        yield stub
-
-
-@pytest.fixture
-def bench(stub: OpenAIStub) -> Bench:
-    return Bench(stub)
-
-
-async def run(
-    bench: Bench, definition: WorkflowDefinition | dict[str, Any], task: str = "the task", **more: Any
-) -> WorkflowOutcome:
-    async with opened(bench) as workshop:
-        return await EnterpriseWorkflowManager(workshop).run_workflow(definition, task, **more)
-
-
-def by_agent(**answers: Any) -> Callable[[dict[str, Any]], Reply]:
-    """Each agent answers as named (its instructions begin with its name): a text, or a list of replies in turn."""
-    left = {name: list(given) if isinstance(given, list) else given for name, given in answers.items()}
-
-    def answer(body: dict[str, Any]) -> Reply:
-        system = body["messages"][0]["content"]
-        name = system.split(".")[0].split()[0]
-        given = left[name]
-        reply = given.pop(0) if isinstance(given, list) else given
-        return reply if isinstance(reply, Reply) else completion(reply)
-
-    return answer
-
-
-def flow(*edges: dict[str, Any], agents: dict[str, dict[str, Any]] | None = None, **changes: Any) -> dict[str, Any]:
-    """One agent a node, of the same name."""
-    document = payload(*edges, **changes)
-    names = [each["id"] for each in document["nodes"]]
-    settings = agents or {}
-    document["agent_configs"] = [
-        agent(name, **{"system_message_template": f"{name}. Do your part.", **settings.get(name, {})}) for name in names
-    ]
-    for each in document["nodes"]:
-        each["agent_config_name"] = each["id"]
-    return document
 
 
 DEEP = '{"query": "q", "more": ' + "[" * 300 + "]" * 300 + "}"
@@ -356,75 +310,6 @@ async def test_a_node_is_not_entered_with_a_scratchpad_that_lacks_what_it_needs(
     outcome = await run(bench, document, initial_scratchpad={"topic": "x"})
     assert outcome.status == "COMPLETED"
     assert len(bench.stub.calls) == 4
-
-
-async def test_a_scratchpad_past_its_limit_fails_the_step_that_would_fill_it(bench: Bench) -> None:
-    document = payload(edge("a", "END"), agent_configs=[agent(allowed_tools=["note"])])
-    bench.stub.script.append(calls(tool_call("note", {"key": "big", "value": 1_100_000})))
-    outcome = await run(bench, document)
-    assert outcome.error is not None
-    assert outcome.error["code"] == "scratchpad_too_large"
-    assert "1,048,576" in outcome.message
-
-
-@pytest.mark.parametrize("value", ["x" * 50_000, json.loads("[" * 50 + "1," * 50_000 + "1" + "]" * 50)])
-async def test_instructions_past_their_limit_are_never_put_together(bench: Bench, value: Any) -> None:
-    """A template of two thousand placeholders, each of a large value, would take gigabytes."""
-    template = "{workflow_scratchpad}" * 2_000
-    document = payload(edge("a", "END"), agent_configs=[agent(system_message_template=template)])
-    tracemalloc.start()
-    outcome = await run(bench, document, initial_scratchpad={"big": value})
-    _, most = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert outcome.error is not None, outcome.status
-    assert (outcome.error["code"], bench.stub.calls) == ("prompt_too_large", [])
-    assert "1,048,576" in outcome.message
-    assert most < 50_000_000
-
-
-async def test_a_node_is_not_entered_with_what_only_branches_together_made_too_large(bench: Bench) -> None:
-    """Each branch adds what is within the limit, and neither sees the other's."""
-    noting = {"allowed_tools": ["note"]}
-    document = flow(
-        edge("S", "A"), edge("S", "B"), edge("A", "J"), edge("B", "J"), edge("J", "END"), agents={"A": noting, "B": noting}
-    )  # fmt: skip
-    notes = {name: calls(tool_call("note", {"key": name, "value": 700_000})) for name in "AB"}
-    bench.stub.answer = by_agent(S="begin", A=[notes["A"], "a"], B=[notes["B"], "b"], J="joined")
-    outcome = await run(bench, document)
-    assert outcome.error is not None, outcome.status
-    assert (outcome.error["code"], len(bench.stub.calls)) == ("scratchpad_too_large", 5)
-    for named in ("'J'", "1,400,0", "1,048,576"):
-        assert named in outcome.message
-
-
-async def test_a_run_does_not_end_with_what_only_its_last_branches_together_made_too_large(bench: Bench) -> None:
-    noting = {"allowed_tools": ["note"]}
-    document = flow(
-        edge("S", "A"), edge("S", "B"), edge("A", "END"), edge("B", "END"), agents={"A": noting, "B": noting}
-    )  # fmt: skip
-    for size, status in ((500_000, "COMPLETED"), (700_000, "ERROR")):
-        notes = {name: calls(tool_call("note", {"key": name, "value": size})) for name in "AB"}
-        bench.stub.answer = by_agent(S="begin", A=[notes["A"], "a"], B=[notes["B"], "b"])
-        outcome = await run(bench, document)
-        assert outcome.status == status, outcome.message
-    assert outcome.error is not None
-    assert outcome.error["code"] == "scratchpad_too_large"
-    for named in ("1,400,0", "1,048,576"):
-        assert named in outcome.message
-
-
-async def test_a_thread_that_goes_on_with_more_is_held_to_the_limit_too(bench: Bench) -> None:
-    async with opened(bench) as workshop:
-        manager = EnterpriseWorkflowManager(workshop, checkpointer=InMemorySaver())
-        definition = defined(edge("a", "END"))
-        first = await manager.run_workflow(definition, "one", initial_scratchpad={"one": "x" * 700_000})
-        assert first.status == "COMPLETED"
-        again = await manager.run_workflow(
-            definition, "two", initial_scratchpad={"two": "x" * 700_000}, thread_id=first.thread_id
-        )
-    assert again.error is not None, again.status
-    assert again.error["code"] == "scratchpad_too_large"
-    assert len(bench.stub.calls) == 1
 
 
 async def test_an_agent_without_a_model_uses_its_tools_on_the_scratchpad(bench: Bench) -> None:
