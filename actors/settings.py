@@ -173,6 +173,9 @@ class RunSettings(BaseModel):
     max_driven: int = Field(default=500, ge=1)
     # A host looks for what it was not told of.
     sweep_s: float = Field(default=1.0, gt=0)
+    # It says this often that it lives; one that was cut off takes its shards back after so long a silence of the other.
+    beat_s: float = Field(default=2.0, gt=0)
+    silent_s: float = Field(default=10.0, gt=0)
     # After which a step that does not heed its cancellation is left to itself; it can write no more.
     cancel_grace_s: float = Field(default=5.0, gt=0)
     # A run whose host died this often in a row under the same step is failed.

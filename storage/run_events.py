@@ -6,10 +6,11 @@ The database refuses to change one, and to remove those of a run that people wer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, delete, select
+from sqlalchemy import BigInteger, cast, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -43,6 +44,17 @@ async def after(session: AsyncSession, run_id: UUID, seq: int, *, limit: int) ->
     """Events numbered above `seq`, in order."""
     query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.seq > seq).order_by(RunEvent.seq).limit(limit)
     return (await session.execute(query)).scalars().all()
+
+
+async def used_until(session: AsyncSession, run_id: UUID, moment: datetime) -> tuple[int, int]:
+    """The tokens, and the cost in micro-USD, that the run had told of using by then."""
+    prompt, completion, cost = (
+        func.coalesce(func.sum(cast(RunEvent.data[name].astext, BigInteger)), 0)
+        for name in ("prompt_tokens", "completion_tokens", "cost_micro_usd")
+    )
+    used = RunEvent.run_id == run_id, RunEvent.type == "llm.used", RunEvent.at <= moment
+    tokens, spent = (await session.execute(select(prompt + completion, cost).where(*used))).one()
+    return int(tokens), int(spent)
 
 
 async def forget(session: AsyncSession, run_ids: Sequence[UUID]) -> None:

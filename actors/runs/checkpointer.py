@@ -48,7 +48,7 @@ from actors.runs.checkpoint_tables import (
     WRITES,
 )
 from actors.runs.checkpoint_upkeep import Upkeep
-from actors.runs.group_commit import GroupCommit, Guard, Row, Rows, Table
+from actors.runs.group_commit import WRITE_BYTES, GroupCommit, Guard, Row, Rows, Table
 from actors.runs.jsonb import without_nul
 from actors.runs.pipeline import conninfo_of
 from actors.runs.queries import Queries
@@ -105,15 +105,16 @@ class GroupCommitSaver(ThreadedSaver):
         readers: int = 2,
         companion: Companion | None = None,
         committed: Callable[[Rows], None] | None = None,
+        write_bytes: int = WRITE_BYTES,
     ) -> AsyncIterator[Self]:
         """A saver on this database, its tables made where they are missing; closed, and drained, with the block.
 
-        It holds up to `readers` + 2 connections. `guard` and `committed` are the writer's (see `GroupCommit`). Raises
-        `DatabaseUnavailableError`.
+        It holds up to `readers` + 2 connections. `guard`, `committed` and `write_bytes`, the most that is written at
+        once, are the writer's (see `GroupCommit`). Raises `DatabaseUnavailableError`.
         """
         conninfo = conninfo_of(database_url)
         await _make_tables(conninfo)
-        writer = GroupCommit(conninfo, guard=guard, committed=committed)
+        writer = GroupCommit(conninfo, guard=guard, committed=committed, write_bytes=write_bytes)
         reading, upkeep = Queries(conninfo, connections=readers), Queries(conninfo, connections=1)
         try:
             yield cls(writer, reading, upkeep, serde=serde, companion=companion)

@@ -321,7 +321,8 @@ class DrivenRun:
             allowed = self.row.budget.get(limit)
             if allowed is not None and used + more > allowed:
                 raise BudgetExceededError(
-                    f"run {self.run_id} has used {used:,} {unit} of its budget of {allowed:,}",
+                    f"run {self.run_id} has used {used:,} {unit} of its budget of {allowed:,}: retry it with a larger "
+                    "`budget`, or fork it with one",
                     subject=str(self.run_id), limit=limit,
                 )  # fmt: skip
 

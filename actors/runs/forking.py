@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from actors.errors import RunInputError
 from actors.runs.checkpoint_tables import BLOBS, CHECKPOINTS, WRITES
 from actors.runs.group_commit import Table
+from storage import run_events
 from storage.errors import NotFoundError
 from storage.runs import Run
 
@@ -64,6 +65,16 @@ async def checkpoints(
         CheckpointInfo(checkpoint_id, parent_id, int(step or 0), source or "", moment_of(checkpoint_id))
         for checkpoint_id, parent_id, step, source in await session.execute(query, given)
     ]
+
+
+async def budget_left(session: AsyncSession, run: Run, checkpoint_id: str) -> dict[str, int]:
+    """What was left of the run's budget at this checkpoint of it."""
+    if not run.budget:
+        return {}
+    # A checkpoint is made after all that its steps told, and before the next ones begin.
+    tokens, cost = await run_events.used_until(session, run.run_id, moment_of(checkpoint_id))
+    used = {"max_tokens": tokens, "max_cost_micro_usd": cost}
+    return {limit: max(0, allowed - used[limit]) for limit, allowed in run.budget.items()}
 
 
 async def copy(

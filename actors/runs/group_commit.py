@@ -32,7 +32,7 @@ _BATCH_BYTES = 16 * 1024 * 1024
 # all would find nobody at work while it lasts.
 _BATCH_SUBJECTS = 50
 # Of one `write`. PostgreSQL itself takes less than 1 GB in a message.
-_WRITE_BYTES = 512 * 1024 * 1024
+WRITE_BYTES = 512 * 1024 * 1024
 
 
 class Table:
@@ -117,12 +117,18 @@ class GroupCommit(Gathering[_Request]):
     """
 
     def __init__(
-        self, conninfo: str, *, guard: Guard | None = None, committed: Callable[[Rows], None] | None = None
+        self,
+        conninfo: str,
+        *,
+        guard: Guard | None = None,
+        committed: Callable[[Rows], None] | None = None,
+        write_bytes: int = WRITE_BYTES,
     ) -> None:
         super().__init__()
         self._pipeline = Pipeline(conninfo)
         self._guard = [guard.inlined()] if guard is not None else []
         self._committed = committed
+        self._write_bytes = write_bytes
 
     async def write(self, rows: Rows, *, subject: str | None = None) -> None:
         """Return when these rows are on disk, all of them or none. A row is its values in columns' order, or `Cells`.
@@ -137,11 +143,11 @@ class GroupCommit(Gathering[_Request]):
             row = given if type(given) is Cells else binary_rows.row(table.encoders, given)
             encoded.append((table, row))
             size += sum(map(len, row))
-        if size > _WRITE_BYTES:
+        if size > self._write_bytes:
             whose = "" if subject is None else f" of {subject[:40]!r}"
             raise RunTooLargeError(
-                f"{size:,} bytes{whose} are to be written at once, of at most {_WRITE_BYTES:,}: store large content as "
-                "a blob and keep its id in the state",
+                f"{size:,} bytes{whose} are to be written at once, of at most {self._write_bytes:,}: store large "
+                "content as a blob and keep its id in the state",
                 subject=subject and subject[:100],
             )
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

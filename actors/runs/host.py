@@ -35,8 +35,6 @@ from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
-# It says this often that it lives, and is taken for gone after so long.
-_BEAT_S, _SILENT_S = 2.0, 10.0
 _PAUSE_S = 1.0
 # Loading runs, sweeping, beating; steps use the writer's connection. None of it takes long, but for locks of others.
 _POOL, _PATIENCE_S = 4, 60.0
@@ -85,7 +83,7 @@ class RunHost:
             try:
                 if not take:
                     async with self._database.read() as session:
-                        take = await run_shards.silent(session, self._shards, for_s=_SILENT_S)
+                        take = await run_shards.silent(session, self._shards, for_s=self._settings.silent_s)
                 if take:
                     await self._hold()
                     take = False  # whoever cut us off has them now
@@ -118,7 +116,7 @@ class RunHost:
                 for loop in (
                     self._listen(driver),
                     self._repeat(lambda: self._sweep(driver), self._settings.sweep_s, "cannot look for due runs"),
-                    self._repeat(lambda: self._beat(driver, epoch), _BEAT_S, "cannot say that it lives"),
+                    self._repeat(lambda: self._beat(driver, epoch), self._settings.beat_s, "cannot say that it lives"),
                     self._repeat(lambda: self._tidy(saver), self._settings.tidy_s, "cannot remove what is old"),
                     self._trim(saver),
                 )

@@ -34,7 +34,7 @@ _PATIENCE_S = 30.0
 _LOOK_S = 0.2
 # A server that says nothing for so long is given up, and ends by itself a transaction whose rest never comes: whoever
 # claims our shards waits for ours.
-_SILENT_S, _TRANSACTION_S = 180.0, 120
+_SILENT_S, _TRANSACTION_S = 180.0, 120.0
 
 Statement = tuple[bytes, Sequence[bytes | None]]  # SQL with $1…, parameters in binary format
 Unit = Sequence[Statement]
@@ -47,10 +47,7 @@ Answer = list[list[tuple[Any, ...]]]  # the rows of each of a unit's statements
 _PASSING_CLASSES = ("08", "40", "53", "57")
 _PASSING_CODES = ("25006", "25P03", "25P04", "26000", "55P03", "58030")
 # PostgreSQL 17 and later have it, and somebody else may have set it.
-_BOUNDED = (
-    f"SELECT set_config(name, '{_TRANSACTION_S}s', false) FROM pg_settings"  # noqa: S608 - our own constants
-    " WHERE name = 'transaction_timeout' AND setting = '0'"
-)
+_BOUNDED = "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'transaction_timeout' AND setting = '0'"
 
 
 def conninfo_of(database_url: str) -> str:
@@ -69,8 +66,9 @@ def conninfo_of(database_url: str) -> str:
 class Pipeline:
     """For one caller at a time: `run` is not to be called again before it has returned."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, *, silent_s: float = _SILENT_S, transaction_s: float = _TRANSACTION_S) -> None:
         self._conninfo = conninfo
+        self._silent_s, self._transaction_s = silent_s, transaction_s
         self._link: _Link | None = None
 
     async def run(self, units: Sequence[Unit]) -> list[Answer | psycopg.Error]:
@@ -109,7 +107,7 @@ class Pipeline:
         passing: psycopg.Error | None = None
         try:
             if self._link is None:
-                self._link = await _linked(self._conninfo)
+                self._link = await _linked(self._conninfo, self._silent_s, self._transaction_s)
             arrived = await self._link.exchange([units[number] for number in left])
         except psycopg.OperationalError as error:
             # Some of it may be committed and the answer lost.
@@ -127,12 +125,12 @@ class Pipeline:
             await link.close()
 
 
-async def _linked(conninfo: str) -> _Link:
+async def _linked(conninfo: str, silent_s: float, transaction_s: float) -> _Link:
     connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
     try:
         await connection.execute(DURABLE)
-        await connection.execute(_BOUNDED)
-        return _Link(connection)
+        await connection.execute(_BOUNDED, [f"{transaction_s * 1000:.0f}ms"])
+        return _Link(connection, silent_s)
     except BaseException:
         await connection.close()
         raise
@@ -141,8 +139,9 @@ async def _linked(conninfo: str) -> _Link:
 class _Link:
     """A live connection in pipeline mode, and what is prepared on it."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], silent_s: float) -> None:
         self._connection = connection
+        self._silent_s = silent_s
         self._libpq = connection.pgconn
         self._libpq.enter_pipeline_mode()
         self._transformer = Transformer(connection)
@@ -229,8 +228,8 @@ class _Link:
         """What the loop would have called, had it known; and an end to waiting."""
         self._readable()
         self._flush()
-        if self._loop.time() - self._heard_at > _SILENT_S:
-            self._lose(psycopg.OperationalError(f"PostgreSQL said nothing for {_SILENT_S:.0f} s"))
+        if self._loop.time() - self._heard_at > self._silent_s:
+            self._lose(psycopg.OperationalError(f"PostgreSQL said nothing for {self._silent_s:g} s"))
         if self._lost is None and self._syncs:
             self._looking = self._loop.call_later(_LOOK_S, self._look)
 

@@ -136,11 +136,19 @@ class Runs:
                 await runs.call_host(unit, run)
         return run
 
-    async def retry(self, run_id: UUID, *, deadline_s: float | None = None, session: AsyncSession | None = None) -> Run:
+    async def retry(
+        self,
+        run_id: UUID,
+        *,
+        deadline_s: float | None = None,
+        budget: Mapping[str, int] | None = None,
+        session: AsyncSession | None = None,
+    ) -> Run:
         """Drive a failed or cancelled run again, from the step that it stopped at; what was done stays done.
 
-        It is given `deadline_s` from now on; without that as long as it was given before, if it was. Raises
-        `RunConflictError` where the run has not failed, or its thread has gone on without it.
+        It is given `deadline_s` from now on; without that as long as it was given before, if it was. `budget` replaces
+        the one it has; what was spent counts against either. Raises `RunConflictError` where the run has not failed, or
+        its thread has gone on without it.
         """
         async with self._database.within(session) as unit:
             thread_id = (await runs.get(unit, run_id)).thread_id
@@ -161,6 +169,7 @@ class Runs:
             run.status, run.error, run.ended_at, run.cancel_requested_at = "pending", None, None, None
             run.attempt, run.recoveries, run.wake_at, run.updated_at = run.attempt + 1, 0, None, now()
             _give_time(run, run.deadline_s if deadline_s is None else deadline_s)
+            run.budget = run.budget if budget is None else dict(budget)
             await runs.call_host(unit, run)
         return run
 
@@ -173,20 +182,21 @@ class Runs:
         owner: str | None = None,
         new_run_id: UUID | None = None,
         deadline_s: float | None = None,
+        budget: Mapping[str, int] | None = None,
     ) -> Run:
         """A new run on a new thread that goes on from a checkpoint of this one, by default its last.
 
         `input` is merged into the checkpoint's values first. What came after the checkpoint is done anew, side effects
-        too. `owner` is the new run's, by default the old one's; the same owner is called back where it was. The same
-        `new_run_id` a second time answers the first fork. Raises `NotFoundError` for a checkpoint that is not
-        there (any more), and what `check_fork` raises.
+        too. `owner` is the new run's, by default the old one's; the same owner is called back where it was. `budget` is
+        the new run's, by default what was left of the old one's at the checkpoint. The same `new_run_id` a second time
+        answers the first fork. Raises `NotFoundError` for a checkpoint that is not there (any more), and what
+        `check_fork` raises.
         """
         async with self._database.begin() as session:
             source = await runs.get(session, run_id)
             run = Run(
                 run_id=new_run_id or new_id(), kind=source.kind, spec=source.spec, input=dict(input or {}),
-                owner=owner if owner is not None else source.owner, budget=source.budget, parent_run_id=run_id,
-                session_id=source.session_id,
+                owner=owner if owner is not None else source.owner, parent_run_id=run_id, session_id=source.session_id,
             )  # fmt: skip
             run.thread_id = str(run.run_id)
             run.shard = shard_of(run.thread_id)
@@ -200,6 +210,7 @@ class Runs:
                 session, run_id, source.thread_id, checkpoint_id=checkpoint_id, target=run.thread_id,
                 new_run_id=run.run_id,
             )  # fmt: skip
+            run.budget = await forking.budget_left(session, source, run.forked_from) if budget is None else dict(budget)
             if run.owner == source.owner:  # another's runs are not told of there
                 await callbacks.aim_as(session, run_id, run.run_id)
             await self._accept(session, run, "run.forked", run_id=str(run_id), checkpoint_id=run.forked_from)

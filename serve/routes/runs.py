@@ -233,13 +233,16 @@ async def retry_run(
 ) -> Response:
     """Go on with a failed or cancelled run from the step that it stopped at. What was done is not done again.
 
-    A run that was given a time to end in is given it anew, counted from now, or `deadline_s` in its place.
+    A run that was given a time to end in is given it anew, counted from now, or `deadline_s` in its place. What it has
+    used stays used: one that its budget stopped goes on with a larger `budget`.
     """
     await _owned(given, caller, run_id)
     asked = body or schemas.Retry()
 
     async def work(session: AsyncSession) -> idempotency.Answer:
-        return 202, schemas.of_run(await given.runs.retry(run_id, deadline_s=asked.deadline_s, session=session))
+        budget = schemas.budget_of(asked.budget)
+        run = await given.runs.retry(run_id, deadline_s=asked.deadline_s, budget=budget, session=session)
+        return 202, schemas.of_run(run)
 
     sent = asked.model_dump_json().encode()
     retrying = idempotency.write(request, given, caller, idempotency_key, sent=sent, work=work)
@@ -258,8 +261,8 @@ async def fork_run(
 ) -> Response:
     """Start a new run, on a thread of its own, from a checkpoint of this one; what came after it is done anew.
 
-    `input` is for workflows alone: another kind's fork goes on with what its checkpoint has. Runs that ask about a
-    verdict are not forked (409).
+    `input` is for workflows alone: another kind's fork goes on with what its checkpoint has. Without a `budget` of its
+    own it has what was left of the other's there. Runs that ask about a verdict are not forked (409).
     """
     source = await _owned(given, caller, run_id)
     asked = body or schemas.Fork()
@@ -268,7 +271,8 @@ async def fork_run(
         given.runs.check_fork(source, asked.input or {})
         sent = asked.model_dump_json().encode()
         new_run_id = await idempotency.reserved(request, given, caller, idempotency_key, sent=sent)
-        forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id)
+        budget = schemas.budget_of(asked.budget)
+        forked = await given.runs.fork(run_id, asked.checkpoint_id, asked.input, new_run_id=new_run_id, budget=budget)
         return wire.answer(schemas.of_run(forked), 201)
 
     return await _or_state(given, run_id, forking())

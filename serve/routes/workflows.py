@@ -19,6 +19,7 @@ from serve.errors import ForbiddenError
 from serve.schemas import workflows as schemas
 from serve.schemas.fields import Name
 from serve.schemas.problems import problems
+from serve.schemas.runs import budget_of
 from storage import workflows
 
 router = APIRouter(prefix="/agent-workflows", tags=["agent workflows"], dependencies=[Depends(principal)])
@@ -157,7 +158,7 @@ async def run_workflow(
         run_id=run_id,
         queue=body.queue,
         deadline_s=body.deadline_s,
-        budget=None if body.budget is None else body.budget.model_dump(exclude_none=True),
+        budget=budget_of(body.budget),
     )
     wait_s, preferred = _wait_s(prefer, given.serve.run_wait_s)
     outcome = await given.workflow_runs.outcome(run_id, wait_s=wait_s)

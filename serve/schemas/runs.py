@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from annotated_types import MaxLen, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import BaseModel
 
 from actors.agents.definition import Kept, Scratchpad
 from actors.reviews.teams import blindness
 from actors.runs.events import FollowedEvent
 from actors.runs.forking import CheckpointInfo
-from serve.schemas.fields import Name, RunTime
+from serve.schemas.fields import I64_MAX, Name, RunTime
 from storage.run_events import RunEvent
 from storage.runs import Run
 
@@ -99,17 +99,35 @@ class Answers(BaseModel):
     answers: Annotated[dict[Name, Kept], MinLen(1), MaxLen(1000)]
 
 
+class Budget(BaseModel):
+    """What a run may use before it is stopped."""
+
+    max_cost_micro_usd: Annotated[int, Ge(0), Le(I64_MAX)] | None = None
+    max_tokens: Annotated[int, Ge(0), Le(I64_MAX)] | None = None
+
+
 class Retry(BaseModel):
-    """How long the run may take from now on: as long as it was given before, where nothing else is said."""
+    """How long the run may take from now on: as long as it was given before, where nothing else is said. `budget`
+    replaces the one that the run has; what it has used counts against either.
+    """
 
     deadline_s: RunTime | None = None
+    budget: Budget | None = None
 
 
 class Fork(BaseModel):
-    """Where the new run begins: a checkpoint of the old one, by default its last. `input` is merged into its state."""
+    """Where the new run begins: a checkpoint of the old one, by default its last. `input` is merged into its state.
+    `budget` is the new run's: where nothing else is said, what was left of the old one's at that checkpoint.
+    """
 
     checkpoint_id: Name | None = None
     input: Scratchpad | None = None
+    budget: Budget | None = None
+
+
+def budget_of(asked: Budget | None) -> dict[str, int] | None:
+    """As the engine takes it; `None` where nothing was said."""
+    return None if asked is None else asked.model_dump(exclude_none=True)
 
 
 def of_summary(run: Run) -> dict[str, Any]:

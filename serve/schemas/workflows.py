@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from annotated_types import Ge, Le
 from pydantic import BaseModel, StringConstraints
 
 from actors.agents.builtin import SYSTEM_WALLET
 from actors.agents.definition import Payload, Scratchpad
 from actors.agents.llms.catalogue import LLMInfo
 from actors.agents.workflow_runs import WorkflowOutcome
-from serve.schemas.fields import I64_MAX, Line, Name, Prose, RunTime
+from serve.schemas.fields import Line, Name, Prose, RunTime
+from serve.schemas.runs import Budget
 from storage.workflows import Workflow
 
 ThreadId = Annotated[Name, StringConstraints(max_length=200)]
@@ -59,13 +59,6 @@ class LLMAnswer(BaseModel):
     available: bool
     missing: str | None
     price: PriceAnswer | None
-
-
-class Budget(BaseModel):
-    """What a run may use before it is stopped."""
-
-    max_cost_micro_usd: Annotated[int, Ge(0), Le(I64_MAX)] | None = None
-    max_tokens: Annotated[int, Ge(0), Le(I64_MAX)] | None = None
 
 
 class RunRequest(BaseModel):

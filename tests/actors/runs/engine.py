@@ -253,14 +253,14 @@ def endless(spec: dict[str, Any]) -> Any:
 
 
 def spendthrift(spec: dict[str, Any]) -> Any:
-    """Each call uses 60 and 15 tokens."""
+    """Each call uses 60 and 15 tokens, three of them in each of its one or two `steps`."""
 
     async def spend(state: Trail) -> dict[str, Any]:
         for _ in range(3):
             current().use("m", prompt_tokens=60, completion_tokens=15, cost_micro_usd=7)
         return {"trail": ["spent"]}
 
-    return chain(("spend", spend))
+    return chain(*((name, spend) for name in ("spend", "spend more")[: spec.get("steps", 1)]))
 
 
 def sleeping(spec: dict[str, Any]) -> Any:

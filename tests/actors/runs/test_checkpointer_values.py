@@ -99,12 +99,10 @@ async def test_large_states_beside_small_ones(saver: GroupCommitSaver) -> None:
         assert len((await graph.aget_state(_config(str(number)))).values["value"]) == size
 
 
-async def test_a_state_too_large_for_a_message_is_refused_by_name(
-    saver: GroupCommitSaver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actors.runs.group_commit._WRITE_BYTES", 1_000_000)
-    with pytest.raises(RunTooLargeError, match=r"of 'fat'.*at most 1,000,000.*blob") as caught:
-        await _graph(saver).ainvoke({"value": b"x" * 2_000_000}, _config("fat"), durability="sync")
+async def test_a_state_too_large_for_a_message_is_refused_by_name(database_url: str) -> None:
+    async with GroupCommitSaver.open(database_url, write_bytes=1_000_000) as saver:
+        with pytest.raises(RunTooLargeError, match=r"of 'fat'.*at most 1,000,000.*blob") as caught:
+            await _graph(saver).ainvoke({"value": b"x" * 2_000_000}, _config("fat"), durability="sync")
     assert caught.value.subject == "fat"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from actors.runs import host as hosts
 from actors.runs.checkpointer import GroupCommitSaver
 from actors.runs.group_commit import Guard
 from actors.runs.rows import EFFECTS
@@ -65,17 +65,18 @@ async def test_a_transaction_of_an_earlier_epoch_is_refused_whole(engine: Engine
 
 
 async def test_a_host_that_was_cut_off_comes_back_when_the_other_is_silent(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(hosts, "_SILENT_S", 1.0)
-    monkeypatch.setattr(hosts, "_BEAT_S", 0.1)
-    monkeypatch.setattr(hosts, "_PAUSE_S", 0.1)
-    early = await engine.host(name="early")
-    late = await engine.host(name="late")
-    async with asyncio.timeout(60):
-        while early.driving.is_set():
-            await asyncio.sleep(0.01)
-    await engine.stop(late)
-    run = await engine.runs.start("counting", {"steps": 1}, {"trail": []})
-    assert (await engine.ended(run.run_id)).status == "completed"
-    assert early.driving.is_set()
+    setup = engines.setup_of(
+        database_url, redis_url, tmp_path, lambda _: engines.kinds(), beat_s=0.1, silent_s=1.0
+    )  # fmt: skip
+    async with engines.opened(setup) as engine:
+        early = await engine.host(name="early")
+        late = await engine.host(name="late")
+        async with asyncio.timeout(60):
+            while early.driving.is_set():
+                await asyncio.sleep(0.01)
+        await engine.stop(late)
+        run = await engine.runs.start("counting", {"steps": 1}, {"trail": []})
+        assert (await engine.ended(run.run_id)).status == "completed"
+        assert early.driving.is_set()

@@ -68,3 +68,26 @@ async def test_a_kind_that_says_nothing_of_its_forks_lets_none_be_given_anything
         await engine.runs.fork(run.run_id, None, {"trail": ["forged"]})
     assert [each["path"] for each in raised.value.details["errors"]] == ["$.input.trail"]
     assert len(await engine.runs.list()) == 1
+
+
+async def test_a_fork_has_what_was_left_of_the_budget_where_it_begins(engine: Engine) -> None:
+    await engine.host()
+    # 225 tokens and 21 micro-USD a step: the second step's last call is one too many.
+    budget = {"max_tokens": 400, "max_cost_micro_usd": 1_000}
+    run = await engine.runs.start("spendthrift", {"steps": 2}, {"trail": []}, budget=budget)
+    assert ((await engine.ended(run.run_id)).error or {})["code"] == "budget_exceeded"
+    between, begun, _ = await engine.runs.checkpoints(run.run_id)
+    fork = await engine.runs.fork(run.run_id, between.checkpoint_id)
+    assert fork.budget == {"max_tokens": 175, "max_cost_micro_usd": 979}
+    ended = await engine.ended(fork.run_id)
+    assert (ended.error or {})["code"] == "budget_exceeded"
+    # What it used itself, and not what the other had.
+    assert ended.usage["prompt_tokens"] + ended.usage["completion_tokens"] == 225
+    assert (await engine.runs.fork(run.run_id, begun.checkpoint_id)).budget == budget
+    assert (await engine.runs.fork(fork.run_id)).budget == fork.budget
+    with_more = await engine.runs.fork(run.run_id, between.checkpoint_id, budget={"max_tokens": 225})
+    assert (await engine.ended(with_more.run_id)).status == "completed"
+    # Another try counts what the first one used.
+    for limit, status in ((674, "failed"), (900, "completed")):
+        await engine.runs.retry(run.run_id, budget={"max_tokens": limit})
+        assert (await engine.ended(run.run_id)).status == status

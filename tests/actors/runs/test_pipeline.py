@@ -55,3 +55,27 @@ async def test_what_is_written_is_on_disk_though_the_server_would_leave_it_for_l
         shown = await pipeline.run([[(b"SHOW synchronous_commit", ()), (b"SHOW transaction_timeout", ())]])
         assert shown == [[[("on",)], [("2min",)]]]
         await pipeline.close()
+
+
+@pytest.mark.parametrize("bound", ["silent_s", "transaction_s"])
+async def test_a_server_that_keeps_one_waiting_is_given_up_and_asked_anew(database_url: str, bound: str) -> None:
+    """Somebody holds what the statement needs, for longer than either end waits for the other."""
+    conninfo = conninfo_of(database_url)
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as admin:
+        await admin.execute("SELECT pg_advisory_lock(1)")
+        pipeline = Pipeline(conninfo, **{bound: 0.5})
+        asked = asyncio.create_task(pipeline.run([[(b"SELECT pg_advisory_xact_lock(1)", ()), *PID]]))
+        waited: list[int] = []
+        async with asyncio.timeout(20):
+            while len(waited) < 2:
+                await asyncio.sleep(0.01)
+                found = await admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+                waiting = [pid for (pid,) in await found.fetchall()]
+                waited += [pid for pid in waiting if pid not in waited]
+        # A transaction that the server ends by itself holds nothing any more.
+        assert (waited[0] in waiting) == (bound == "silent_s")
+        await admin.execute("SELECT pg_advisory_unlock(1)")
+        (answer,) = await asked
+        assert not isinstance(answer, psycopg.Error)
+        assert answer[1] != [(waited[0],)]
+        await pipeline.close()

@@ -8,7 +8,7 @@ import httpx
 
 from tests.actors.agents.definitions import agent, edge, payload
 from tests.actors.runs.engine import Engine
-from tests.serve.workflows.calling import WALLET, define, one_agent, run
+from tests.serve.workflows.calling import OWNER, define, one_agent, run
 from tests.stubs.openai import OpenAIStub
 
 
@@ -18,12 +18,25 @@ async def test_a_budget_stops_a_run(client: httpx.AsyncClient, engine: Engine, l
     assert (outcome["status"], outcome["error"]["code"]) == ("ERROR", "budget_exceeded")
     assert len(llm.calls) == 2
     # Spent is spent: another try pays for no further call.
-    retried = await client.post(f"/runs/{outcome['run_id']}/retry", headers={"X-Wallet-Address": WALLET})
+    retried = await client.post(f"/runs/{outcome['run_id']}/retry", headers=OWNER)
     assert retried.status_code == 202
     ended = await engine.ended(outcome["run_id"])
     assert ended.error is not None
     assert (ended.attempt, ended.error["code"]) == (2, "budget_exceeded")
     assert len(llm.calls) == 2
+    # Nor does a fork begin with a full one; with one that is large enough either goes on.
+    forked = await client.post(f"/runs/{outcome['run_id']}/fork", headers=OWNER)
+    assert (forked.status_code, forked.json()["budget"]) == (201, {"max_tokens": 80})
+    ended = await engine.ended(forked.json()["run_id"])
+    assert ended.error is not None
+    assert (ended.error["code"], len(llm.calls)) == ("budget_exceeded", 3)
+    for verb, limit in (("fork", 520), ("retry", 2 * 520 + 520)):
+        more = await client.post(
+            f"/runs/{outcome['run_id']}/{verb}", json={"budget": {"max_tokens": limit}}, headers=OWNER
+        )
+        assert more.json()["budget"] == {"max_tokens": limit}
+        ended = await engine.ended(more.json()["run_id"])
+        assert (ended.status, ended.error) == ("completed", None), verb
 
 
 async def test_a_budget_of_cost_stops_a_run(client: httpx.AsyncClient, engine: Engine, llm: OpenAIStub) -> None:
