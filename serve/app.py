@@ -108,7 +108,9 @@ def build_app(
         version="0.1.0",
         description="Campaigns, contributions, verification and runs. Every error is a problem document (RFC 9457).",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's pages load their scripts from a CDN; `docs` serves its own
+        # FastAPI's pages load their scripts from a CDN, and its document is made on the event loop: `docs` has its own.
+        openapi_url=None,
+        docs_url=None,
         redoc_url=None,
     )
     given = Services(

@@ -1,4 +1,6 @@
-"""The API's documents for people: Swagger UI at `/docs`, from files that this process has. Needs no network.
+"""The API's own description: the OpenAPI document at `/openapi.json`, and for people Swagger UI at `/docs`.
+
+Swagger UI comes from files that this process has, and needs no network.
 
 The files come in the PyPI package `fastapi-swagger`; nothing of it is used but its files.
 """
@@ -6,10 +8,12 @@ The files come in the PyPI package `fastapi-swagger`; nothing of it is used but 
 from __future__ import annotations
 
 import importlib.util
+import threading
 from functools import cache
 from pathlib import Path
 
-from fastapi import APIRouter
+import orjson
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from actors.errors import MissingExtraError
@@ -55,6 +59,18 @@ _FILES = {
     "swagger-ui.css": ("swagger-ui.css", "text/css; charset=utf-8"),
     "favicon.png": ("favicon-32x32.png", "image/png"),
 }
+_making = threading.Lock()
+
+
+@router.get("/openapi.json")
+def document(request: Request) -> Response:
+    # On a thread, unlike FastAPI's own route: making it takes seconds of a slow machine the first time, and whoever
+    # asks for something else meanwhile need not wait.
+    with _making:
+        found = request.app.openapi()
+    if prefix := request.scope.get("root_path", "").rstrip("/"):
+        found = {**found, "servers": [{"url": prefix}, *found.get("servers", [])]}
+    return Response(orjson.dumps(found), media_type="application/json")
 
 
 @router.get("/docs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import httpx
@@ -37,3 +38,13 @@ async def test_its_policy_lets_scripts_come_from_nowhere_else(client: httpx.Asyn
 async def test_nothing_else_lies_there(client: httpx.AsyncClient) -> None:
     for path in ("/docs/../app.py", "/docs/%2e%2e/main.py", "/docs/swagger-ui-bundle.js.map", "/redoc"):
         assert (await client.get(path)).status_code == 404
+
+
+async def test_others_are_answered_while_the_document_is_made(client: httpx.AsyncClient) -> None:
+    asked = asyncio.create_task(client.get("/openapi.json"))
+    for _ in range(3):
+        assert (await client.get("/healthz")).status_code == 200
+    assert not asked.done()
+    first = await asked
+    assert first.headers["content-type"] == "application/json"
+    assert first.json() == (await client.get("/openapi.json")).json()
