@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 
-.PHONY: help setup demo test check format lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting bench-reviews clean
+.PHONY: help setup demo test check format migration lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting bench-reviews clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ check: $(STAMP) ## lint, format, strict types, import contract
 format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+migration: $(STAMP) ## begin a migration from what changed in the tables: make migration NEW=0042_nouns
+	$(BIN)/python -m cluster.migrate $(NEW)
 
 lock: $(STAMP) ## compile requirements/lock.txt anew
 	UV=$(BIN)/uv requirements/compile.sh

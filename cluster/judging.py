@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel
 
 from cluster.environment import UNITS, VARIABLES, Variable
-from cluster.settings import Settings
+from cluster.settings import SCORER_PROVIDERS, Settings
 
 # They set where and how fast it is judged and not what comes out; the running Hyvve's hold.
 _PACE = (
@@ -29,7 +29,6 @@ _PLACES = (
     "storage.walrus.publisher_url",
     "storage.walrus.aggregator_url",
 )
-_PROVIDERS = ("openai", "atoma")
 
 
 def described(settings: Settings) -> dict[str, str]:
@@ -38,8 +37,8 @@ def described(settings: Settings) -> dict[str, str]:
     for variable in VARIABLES:
         provider, _, rest = variable.field.partition(".")
         fields = [variable.field, *variable.also]
-        if provider in _PROVIDERS and not variable.secret:
-            if settings.actors.verification.scorer.kind == provider:
+        if provider in SCORER_PROVIDERS:
+            if not variable.secret and settings.actors.verification.scorer.kind == provider:
                 found[variable.name] = _text(_at(settings, f"actors.verification.scorer.{rest}"))
         elif any(
             each in _PLACES or (each.startswith("actors.verification.") and not each.startswith(_PACE))

@@ -16,7 +16,8 @@ from cluster.launch import Status
 from cluster.state import State
 from storage.clock import now
 
-_STEPS = ("PostgreSQL", "Redis", "Schema", "Ray", "API", "Verification", "Schedules")
+# In the order in which they come up (`supervisor.py`).
+_STEPS = ("PostgreSQL", "Redis", "Schema", "Ray", "API", "Verification", "Runs", "Schedules")
 _NAMES = {"postgresql": "PostgreSQL", "redis": "Redis", "blob_store": "Blob store", "cluster": "Workers"}
 _UNDER_WAY = ("starting", "connecting", "checking", "deploying")
 
@@ -60,6 +61,8 @@ class Screen:
     def _table(state: State) -> Table:
         table = Table.grid(padding=(0, 2))
         for step in _STEPS:
+            if step not in state.steps and state.phase != "starting":  # `hyvve verify` brings up less
+                continue
             what = state.steps.get(step, "waiting")
             mark = Text("✓", "green") if what not in (*_UNDER_WAY, "waiting") else Text("·", "dim")
             table.add_row(mark, step, Text(what, "" if mark.plain == "✓" else "dim"))
@@ -130,6 +133,7 @@ def print_addresses(console: Console, state: State) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row("API", Text(str(state.api_url), "bold cyan"))
     table.add_row("OpenAPI page", Text(f"{state.api_url}/docs", "bold cyan"))
+    table.add_row("Console", Text(f"{state.api_url}/console/", "bold cyan"))
     if state.dashboard_url:
         table.add_row("Ray dashboard", Text(state.dashboard_url, "bold cyan"))
     console.print(table, soft_wrap=True)

@@ -20,6 +20,9 @@ from cluster.errors import SettingError
 from serve.settings import ServeSettings
 from storage.settings import StorageSettings
 
+# Whose variables stand in `environment.py` under `<kind>.…`: one endpoint and key for the scorer and agents' models.
+SCORER_PROVIDERS = ("openai", "gemini", "atoma")
+
 _SCORER = "actors.verification.scorer"
 _SEARCH = "actors.agents.tools.search"
 
@@ -78,7 +81,7 @@ class Settings(BaseModel):
                 for field in (variable.field, *variable.also):
                     _put(values, field, value)
         _check_addresses(values)
-        providers = {kind: values.pop(kind, {}) for kind in ("openai", "gemini", "atoma")}
+        providers = {kind: values.pop(kind, {}) for kind in SCORER_PROVIDERS}
         _complete_scorers(values, providers)
         _complete_agents(values, providers)
         directory = DataDirectory.at(Path(values["storage"].get("data_dir", ".hyvve")))
@@ -247,7 +250,7 @@ def _explained(error: ValidationError, environ: Mapping[str, str]) -> SettingErr
     reason = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     for variable in VARIABLES:
         field = variable.field.split(".")
-        if field[0] in ("openai", "gemini", "atoma"):
+        if field[0] in SCORER_PROVIDERS:
             field = [*_SCORER.split("."), *field[1:]]
         elif field[0] == "search":
             field = [*_SEARCH.split("."), *field[1:]]

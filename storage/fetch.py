@@ -11,6 +11,7 @@ import hashlib
 import re
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
@@ -98,6 +99,7 @@ class ContentFetcher:
         self._resolver = resolver or SystemResolver()
         self._tls = tls
         self._backoff_s = backoff_s
+        self._store = store
         self._local = store if isinstance(store, LocalBlobStore) else open_local(settings)
         self._owned_walrus: WalrusBlobStore | None = None
         if isinstance(store, WalrusBlobStore):
@@ -133,13 +135,20 @@ class ContentFetcher:
     async def _fetch(self, reference: Reference) -> Fetched:
         match reference:
             case LocalBlob(blob_id):
-                return self._stored(await self._local.get(blob_id), "the local store")
+                return self._stored(await self._blob(blob_id, self._local), "the local store")
             case WalrusBlob(blob_id):
-                return self._stored(await self._walrus.get(blob_id), "Walrus")
+                return self._stored(await self._blob(blob_id, self._walrus), "Walrus")
             case IpfsFile():
                 return await self._ipfs(reference)
             case WebAddress(url):
                 return await self._web(url)
+
+    async def _blob(self, blob_id: str, keeper: BlobStore) -> bytes:
+        """From the store whose ids look like this one; before that from the configured store, where it is a third."""
+        if not isinstance(self._store, LocalBlobStore | WalrusBlobStore):
+            with suppress(BlobNotFoundError):
+                return await self._store.get(blob_id)
+        return await keeper.get(blob_id)
 
     def _stored(self, data: bytes, where: str) -> Fetched:
         # A store's own limit may be larger.

@@ -14,6 +14,7 @@ from actors.reviews.question import Part
 from actors.verification.workplace import Workplace
 from storage import references
 from storage.blobs.local import LocalBlobStore
+from storage.blobs.walrus import WalrusBlobStore
 from storage.errors import HyvveError
 from storage.references import LocalBlob, Reference, WalrusBlob
 
@@ -72,10 +73,7 @@ def _reference(data_url: str, blob_id: str | None) -> Reference | None:
 
 def _kept(workplace: Workplace, reference: Reference | None) -> str | None:
     """The id of a blob of this installation's own store."""
-    local = isinstance(workplace.store, LocalBlobStore)
-    match reference:
-        case LocalBlob(blob_id) if local:
-            return blob_id
-        case WalrusBlob(blob_id) if not local:
+    match reference, workplace.store:
+        case (LocalBlob(blob_id), LocalBlobStore()) | (WalrusBlob(blob_id), WalrusBlobStore()):
             return blob_id
     return None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from serve.schemas.fields import CampaignKey, Url
+from serve.schemas.fields import CampaignKey, Reference
 from storage.verifications import ResultRow, VerificationResult
 
 _SENTENCES = {
@@ -23,7 +23,7 @@ class ContributionToVerify(BaseModel):
 
     contribution_id: UUID
     onchain_campaign_id: CampaignKey | None = None
-    data_url: Url | None = None
+    data_url: Reference | None = None
 
 
 class MarkAnswer(BaseModel):

@@ -1,9 +1,9 @@
-"""Alembic's entry: migrates the database that `storage.migrations.upgrade` hands over."""
+"""Alembic's entry: works on the connection that `schema.py` hands over."""
 
 from alembic import context
 from sqlalchemy import Connection
 
-# Every module with a table, so that autogenerate sees them all.
+# Every module with a table, so that a new migration is begun from them all.
 import storage.activities
 import storage.callbacks
 import storage.campaign_thresholds
@@ -22,7 +22,7 @@ import storage.stored_files
 import storage.verifications
 import storage.webhooks
 import storage.workflows  # noqa: F401
-from storage.engine import Base, sync_engine
+from storage.engine import Base
 
 
 def run(connection: Connection) -> None:
@@ -31,10 +31,4 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
-given = context.config.attributes.get("connection")
-if given is not None:
-    run(given)
-else:  # `alembic -x url=… revision --autogenerate`, by a developer
-    engine = sync_engine(context.get_x_argument(as_dictionary=True)["url"])
-    with engine.begin() as opened:
-        run(opened)
+run(context.config.attributes["connection"])

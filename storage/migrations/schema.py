@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
@@ -75,6 +75,24 @@ def check(database_url: str) -> None:
         raise _unavailable(error) from error
     finally:
         engine.dispose()
+
+
+def begin(database_url: str, name: str) -> str:
+    """Write a new migration, from how the code's tables differ from that database, which is at `head()`; its file.
+
+    `name` is its number and what it brings, as in `0042_nouns`. Triggers and what expressions hold are not compared.
+    """
+    number, _, what = name.partition("_")
+    engine = sync_engine(database_url)
+    try:
+        with engine.connect() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            made = command.revision(config, message=what.replace("_", " "), rev_id=number, autogenerate=True)
+    finally:
+        engine.dispose()
+    assert isinstance(made, Script)
+    return made.path
 
 
 def _refuse_newer(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cluster.brief import load
-from cluster.demo import sample
+from cluster.demo import check, sample
 from cluster.errors import FolderError
 from cluster.folder import printable, scan
 from tests.cluster.conftest import clean_environment
@@ -33,6 +33,20 @@ def test_the_sample_is_the_same_on_every_run_and_holds_every_kind(tmp_path: Path
     found = scan(tmp_path / "one/contributions")
     assert [each.path for each in found.files] == [printable(each.path) for each in first]
     load(tmp_path / "one/brief.toml")
+
+
+def test_the_readme_shows_the_sample_as_it_is() -> None:
+    """A newcomer compares what `make demo` prints with what the README says that it prints."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    first = sample.samples()
+    assert f"judges {len(first)} sample files" in readme
+    assert f"{len(first)} files of {len({each.path.split('/')[0] for each in first})} contributors" in readme
+    for kind, count in Counter(each.kind for each in first).items():
+        row = re.search(rf"^{re.escape(check.ABOUT[kind])} +(\d+)  (.+?)  +yes$", readme, re.MULTILINE)
+        assert row, kind
+        verdicts = {verdict: int(number) for number, verdict in re.findall(r"(\d+) ([A-Z]+)", row[2])}
+        assert int(row[1]) == sum(verdicts.values()) == count
+        assert set(verdicts) <= {verdict for each in first if each.kind == kind for verdict in each.right}
 
 
 def test_a_copy_comes_after_its_original() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.settings import SearchSettings
-from cluster.environment import VARIABLES
+from actors.settings import ScorerSettings, SearchSettings, VerificationSettings
+from actors.verification.fanout import cpus_per_task
+from cluster.environment import BY_NAME, UNITS, VARIABLES
 from cluster.errors import SettingError
 from cluster.settings import Settings
 from storage.blobs.open import open_store
@@ -274,6 +278,24 @@ def test_one_variable_sets_every_limit_on_a_files_size(tmp_path: Path) -> None:
 def test_the_operations_page_lists_every_variable_as_the_code_has_it() -> None:
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     assert [each.name for each in VARIABLES if f"| `{each.name}` | {each.help} |\n" not in page] == []
+
+
+def test_the_defaults_that_people_are_told_are_those_that_hold() -> None:
+    settings = Settings.from_environment({})
+    told = {
+        variable: json.loads(found[1])
+        for variable in VARIABLES
+        if (found := re.search(r"\((?:default )?([\d.]+|true|false)\)$", variable.help))
+    }
+    assert len(told) > 25
+    for variable, number in told.items():
+        value: Any = settings
+        for part in variable.field.replace("atoma.", "actors.verification.scorer.").split("."):
+            value = getattr(value, part)
+        assert value == number * UNITS.get(variable.form, 1), variable.name
+    scorers = [ScorerSettings(kind="local"), ScorerSettings(kind="openai")]
+    computing, asking = [cpus_per_task(VerificationSettings(scorer=each)) for each in scorers]
+    assert f"({computing:g}; {asking:g} where a provider scores)" in BY_NAME["HYVVE_WORKER_CPUS"].help
 
 
 @pytest.mark.parametrize(

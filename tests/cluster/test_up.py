@@ -141,7 +141,7 @@ def completed(client: httpx.Client, batch_id: str) -> list[dict[str, Any]]:
 
 def test_up_answers_and_says_where(hyvve: Running) -> None:
     out = hyvve.up()
-    for address in (hyvve.url, f"{hyvve.url}/docs", "http://127.0.0.1:"):
+    for address in (hyvve.url, f"{hyvve.url}/docs", f"{hyvve.url}/console/", "http://127.0.0.1:"):
         assert address in out
     assert hyvve.answers()
     code, document = hyvve.status()

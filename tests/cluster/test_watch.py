@@ -17,7 +17,7 @@ from cluster import judging
 from cluster.health import Batch, Health
 from cluster.launch import Status
 from cluster.locks import HeldLock, is_held
-from cluster.screen import LiveStatus
+from cluster.screen import LiveStatus, print_status
 from cluster.settings import Settings
 from cluster.state import State
 from cluster.watch import ANEW_AFTER_S, SAID_AFTER_S, Watch
@@ -165,6 +165,23 @@ def test_what_is_shown_while_it_runs_is_the_state_of_each_part_and_the_batches()
     assert "its raylet ended" in text.getvalue()
 
 
+def test_whoever_starts_it_sees_every_part_come_up_and_where_to_go() -> None:
+    def shown(found: State) -> str:
+        text = io.StringIO()
+        print_status(Console(file=text, width=200), Status("running", found, ready=READY))
+        return text.getvalue()
+
+    # As `supervisor.py` tells them; what it tells and nobody shows looks like a start that hangs.
+    steps = dict.fromkeys(("PostgreSQL", "Redis", "Schema", "Ray", "API", "Verification", "Runs", "Schedules"), "up")
+    text = shown(state(steps=steps))
+    assert all(step in text for step in steps)
+    assert {"http://x", "http://x/docs", "http://x/console/"} <= set(text.split())
+    # A `hyvve verify` waits for no API.
+    text = shown(state(steps={"Ray": "own", "Verification": "scorer local"}, api_url=None))
+    assert "waiting" not in text
+    assert "Schedules" not in text
+
+
 RUNNING = {"HYVVE_DATA_DIR": "/tmp/x", "HYVVE_SCORER": "vote", "HYVVE_SCORER_MEMBERS": "local,openai:gpt-4o-mini"}
 
 
@@ -189,6 +206,22 @@ def test_settings_that_would_judge_otherwise_are_named(changes: dict[str, str], 
     running = judging.described(Settings.from_environment(RUNNING))
     asked = judging.described(Settings.from_environment(RUNNING | changes))
     assert [name for name, _, _ in judging.differences(running, asked)] == differ
+
+
+@pytest.mark.parametrize(
+    ("scorer", "address"),
+    [("openai", "OPENAI_BASE_URL"), ("gemini", "GOOGLE_GEMINI_BASE_URL"), ("atoma", "ATOMA_BASE_URL")],
+)
+def test_the_same_model_at_another_address_judges_otherwise(scorer: str, address: str) -> None:
+    here, there = (
+        judging.described(
+            Settings.from_environment(
+                {"HYVVE_DATA_DIR": "/tmp/x", "HYVVE_SCORER": scorer, address: f"https://{name}.example"}
+            )
+        )
+        for name in ("here", "there")
+    )
+    assert [name for name, _, _ in judging.differences(there, here)] == [address]
 
 
 def test_no_secret_is_written_down() -> None:

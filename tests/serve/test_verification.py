@@ -161,3 +161,23 @@ async def test_what_was_handed_in_is_verified_after_closing_and_new_files_are_no
 async def test_a_body_of_another_shape_is_422(client: httpx.AsyncClient, body: object) -> None:
     response = await client.post("/agent-workflows/verify-contribution", json=body)
     assert response.status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data_url", ""),
+        ("data_url", " "),
+        ("data_url", 5),
+        ("data_url", "https://a\u202eb"),
+        ("onchain_campaign_id", ""),
+    ],
+)
+async def test_a_wrong_field_of_what_is_to_be_verified_is_named(
+    client: httpx.AsyncClient, field: str, value: object
+) -> None:
+    """An empty address is no address: what stands there must not be judged in place of the contribution."""
+    body = {"contribution_id": str(uuid.uuid4()), field: value}
+    response = await client.post("/agent-workflows/verify-contribution", json=body)
+    assert response.status_code == 422
+    assert [entry["path"] for entry in response.json()["errors"]] == [f"$.{field}"]

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from storage.addresses import SystemResolver
+from storage.blobs.base import BlobStore
 from storage.blobs.local import LocalBlobStore
 from storage.errors import (
     BadReferenceError,
@@ -87,6 +88,32 @@ async def open_fetcher(tmp_path: Path, store: LocalBlobStore) -> AsyncIterator[A
 
 async def test_a_local_blob_id(open_fetcher: Any, store: LocalBlobStore) -> None:
     assert await open_fetcher().fetch(await store.put(b"hello")) == Fetched(b"hello", None, None)
+
+
+async def test_a_store_of_another_kind_is_asked_before_the_one_whose_ids_look_alike(
+    tmp_path: Path, store: LocalBlobStore
+) -> None:
+    """A blob store that somebody added: what it keeps is found, and what was kept before it as well."""
+
+    class Elsewhere(BlobStore):
+        name = "elsewhere"
+        _inner = LocalBlobStore(tmp_path / "elsewhere", max_bytes=LIMIT)
+
+        async def put(self, data: bytes) -> str:
+            return await self._inner.put(data)
+
+        async def get(self, blob_id: str) -> bytes:
+            return await self._inner.get(blob_id)
+
+        async def close(self) -> None: ...
+
+    elsewhere = Elsewhere()
+    fetcher = ContentFetcher(StorageSettings(database_url="", redis_url="", data_dir=tmp_path), elsewhere)
+    for kept, content in ((elsewhere, b"new"), (store, b"old")):
+        assert (await fetcher.fetch(await kept.put(content))).data == content
+    with pytest.raises(BlobNotFoundError):
+        await fetcher.fetch("0" * 64)
+    await fetcher.close()
 
 
 async def test_a_url_with_its_type_and_name(open_fetcher: Any, stub: WebStub) -> None:
