@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 
@@ -52,7 +53,12 @@ async def test_each_required_field_of_a_campaign_is_missed_by_its_name(client: h
 
 async def test_a_contribution_from_both_ends(client: httpx.AsyncClient) -> None:
     await client.post("/campaigns/create-campaigns", json=SENT)
-    optional = {"reputation_score": 12, "blob_id": "b", "file_type": "text/plain", "a_key_of_tomorrow": 1}
+    optional: dict[str, Any] = {
+        "reputation_score": 12,
+        "blob_id": "b",
+        "file_type": "text/plain",
+        "a_key_of_tomorrow": 1,
+    }
     made = await client.post("/campaigns/submit-contributions", json=contribution_body(**optional))
     assert made.status_code == 201, made.text
     listed = (await client.get(f"/campaigns/get-contributions/{CAMPAIGN}?contributor=0xa")).json()
