@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
+# A Ray cluster is a dozen processes that import a thousand modules each. Where nobody may keep what was compiled, each of
+# them compiles all anew, which is half of the time that `hyvve up` takes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help setup demo test check format migration lock screenshots bench bench-serve bench-verify bench-quality bench-forms bench-up bench-runs bench-waiting bench-reviews clean
 
@@ -12,13 +15,14 @@ help: ## show this list
 setup: $(STAMP) ## build .venv from the lock
 
 # torch comes first and by pip, so that a machine with a CPU build at hand takes that one; everything else comes by
-# uv, in seconds, where pip's resolver does not finish in ten minutes.
+# uv, in seconds, where pip's resolver does not finish in ten minutes. The import compiles what the processes of a cluster load.
 $(STAMP): pyproject.toml requirements/lock.txt requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hyvve needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bootstrap.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -c 'from cluster.ray_cluster import import_application; import_application()'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## verify a sample campaign, start to finish, on this machine
