@@ -28,15 +28,19 @@ KIND = "contribution_review"
 # The checkpoint that they ask at.
 CHECKPOINT = "verification"
 SCORER = "person"
+# Whose question it is about a contribution, while nobody has asked it to end.
+_ASKING = (
+    "SELECT runs.run_id FROM runs JOIN verification_results v ON v.review_run_id = runs.run_id"
+    " WHERE v.review_run_id IS NOT NULL AND runs.status IN ('pending', 'running', 'waiting')"
+    " AND runs.cancel_requested_at IS NULL"
+)
 # What the statement that writes results does besides, in the same breath, for a batch waits for it. It has `new`, the
 # rows that it wrote, and is given `run_ids` and their `shards`, `ids` of contributions, `kind`, `channel` and `moment`.
-# A run is accepted for each row that names one, for the campaign's creator; what is still asked about a contribution
-# that was judged anew is asked to end. What people have settled goes on, to write it: the answer stands in the run's
-# own row first (`resume`), so that one which is accepted at this very moment is seen, once this statement has the row.
-# The state that a statement sees has none of its own rows in it, so those are safe. Hosts are told of a few, and find
-# the others by themselves within a second or so.
+# A run is accepted for each row that names one, for the campaign's creator; hosts are told of a few, and find the
+# others by themselves within a second or so. `asking` are the runs that ask about what was judged anew (`stop_asking`):
+# the state that a statement sees has none of its own rows in it, so its own runs are not among them.
 BESIDE = (
-    "made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"
+    "made AS (INSERT INTO runs (run_id, thread_id, shard, kind, owner, status, steps, progress, spec, input,"  # noqa: S608  # constants only
     "  interrupts, resume, budget, usage, attempt, recoveries, event_seq, retained, created_at, updated_at)"
     "  SELECT new.review_run_id, new.review_run_id::text, g.shard, :kind, p.creator_wallet_address, 'pending', 0, '{}',"
     "   '{}', jsonb_build_object('result_id', new.result_id), '[]', '{}', '{}', '{}', 1, 0, 1, 'all', :moment, :moment"
@@ -46,14 +50,10 @@ BESIDE = (
     " begun AS (INSERT INTO run_events (run_id, seq, at, type, step, data)"
     "  SELECT run_id, 1, :moment, 'run.created', NULL,"
     "   jsonb_build_object('kind', CAST(:kind AS text), 'owner', owner) FROM made),"
-    " stopped AS (UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment"
-    "  FROM verification_results v JOIN new ON new.contribution_id = v.contribution_id AND new.verdict <> 'ERROR'"
-    "  WHERE v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.review_run_id IS NOT NULL"
-    "  AND runs.run_id = v.review_run_id AND runs.status IN ('pending', 'running', 'waiting')"
-    "  AND runs.resume = '{}' AND NOT EXISTS (SELECT FROM reviews q WHERE q.run_id = runs.run_id"
-    "   AND q.outcome IS NOT NULL) AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard),"
+    f" asking AS ({_ASKING} AND v.contribution_id = ANY(CAST(:ids AS uuid[])) AND v.contribution_id IN"
+    "  (SELECT contribution_id FROM new WHERE verdict <> 'ERROR')),"
     " told AS MATERIALIZED (SELECT pg_notify(:channel, shard || ' ' || run_id) FROM"
-    "  (SELECT run_id, shard FROM made UNION ALL SELECT run_id, shard FROM stopped LIMIT 4) AS few)"
+    "  (SELECT run_id, shard FROM made LIMIT 4) AS few)"
 )
 # A person is asked about a result unless one has decided on this content.
 REVIEW_RUN = (
@@ -66,6 +66,17 @@ def given_beside(run_ids: Sequence[UUID]) -> dict[str, Any]:
     """The parameters of `BESIDE` for these runs."""
     shards = [shard_of(str(run_id)) for run_id in run_ids]
     return {"run_ids": list(run_ids), "shards": shards, "kind": KIND, "channel": CHANNEL}
+
+
+async def stop_asking(session: AsyncSession, run_ids: Sequence[UUID]) -> None:
+    """Ask these runs to end. What people have settled goes on, to write it.
+
+    The rows are held first, as whoever takes a decision holds them, and looked at in a statement of its own: one that
+    waited for a decision would look at the review as it was before.
+    """
+    if run_ids:
+        await session.execute(_HOLD, {"run_ids": list(run_ids)})
+        await session.execute(_STOP, {"run_ids": list(run_ids), "moment": now(), "channel": CHANNEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,14 +154,18 @@ _NEWER = text(
     " WHERE contribution_id = :contribution_id AND result_id > :result_id AND verdict <> 'ERROR' AND decides IS NULL"
     " ORDER BY result_id DESC LIMIT 1"
 )
-# Nobody is asked again what is decided: the other questions about this content, unless people have settled them too.
+# Nobody is asked again what is decided: the other questions about this content.
+_OTHERS = text(
+    f"{_ASKING} AND v.contribution_id = :contribution_id AND v.content_hash = :content_hash AND runs.run_id <> :run_id"
+)
+_HOLD = text("SELECT FROM runs WHERE run_id = ANY(CAST(:run_ids AS uuid[])) ORDER BY run_id FOR NO KEY UPDATE")
 _STOP = text(
-    "WITH stopped AS (UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment FROM verification_results v"
-    "  WHERE v.contribution_id = :contribution_id AND v.content_hash = :content_hash AND v.review_run_id = runs.run_id"
-    "  AND runs.run_id <> :run_id AND runs.status IN ('pending', 'running', 'waiting') AND runs.resume = '{}'"
+    "WITH stopped AS (UPDATE runs SET cancel_requested_at = :moment, updated_at = :moment"
+    "  WHERE run_id = ANY(CAST(:run_ids AS uuid[])) AND status IN ('pending', 'running', 'waiting')"
+    "  AND cancel_requested_at IS NULL"
     "  AND NOT EXISTS (SELECT FROM reviews q WHERE q.run_id = runs.run_id AND q.outcome IS NOT NULL)"
-    "  AND runs.cancel_requested_at IS NULL RETURNING runs.run_id, runs.shard)"
-    " SELECT pg_notify(:channel, shard || ' ' || run_id) FROM stopped"
+    "  RETURNING run_id, shard)"
+    " SELECT pg_notify(:channel, shard || ' ' || run_id) FROM (SELECT run_id, shard FROM stopped LIMIT 4) AS few"
 )
 _DECIDE = text(
     "INSERT INTO verification_results (batch_id, campaign_id, contribution_id, contributor, verdict, score, raw_score,"
@@ -210,7 +225,8 @@ async def decide(
     await session.execute(
         mirror, {**of._asdict(), "verdict": verdict, "score": score, "moment": moment, "accepted": verdict == "ACCEPT"}
     )
-    await session.execute(_STOP, {**of._asdict(), "run_id": run_id, "moment": moment, "channel": CHANNEL})
+    others = (await session.execute(_OTHERS, {**of._asdict(), "run_id": run_id})).scalars().all()
+    await stop_asking(session, others)
     activities.record(
         session, of.campaign_id, "contribution_reviewed", by,
         contribution_id=str(of.contribution_id), verdict=verdict, score=score, review_id=str(review_id),

@@ -303,7 +303,13 @@ _INSERT = text(
     # A column of this very row, so that a decision that is written at the same moment is seen.
     " AND (c.reviewed_hash IS NULL OR c.reviewed_hash IS DISTINCT FROM new.content_hash)"
     f"), {verdict_reviews.BESIDE}"
-    " SELECT (SELECT count(*) FROM new), (SELECT count(*) FROM told)"
+    " SELECT (SELECT count(*) FROM new), (SELECT array_agg(run_id) FROM asking), (SELECT count(*) FROM told)"
+)
+# People's decisions are written under this lock, too. A statement sees the state of when it began, so it begins when it
+# need wait for none of them.
+_HOLD = text(
+    "SELECT FROM contributions WHERE contribution_id = ANY(CAST(:ids AS uuid[])) ORDER BY contribution_id"
+    " FOR NO KEY UPDATE"
 )
 
 
@@ -324,7 +330,11 @@ async def _insert_results(
         "ids": [row.contribution_id for row in rows if row.contribution_id is not None],
         **verdict_reviews.given_beside(run_ids),
     }
-    return int((await session.execute(_INSERT, values)).one()[0])
+    if values["ids"]:
+        await session.execute(_HOLD, {"ids": values["ids"]})
+    count, asking, _ = (await session.execute(_INSERT, values)).one()
+    await verdict_reviews.stop_asking(session, asking or [])
+    return int(count)
 
 
 _PROGRESS = text(

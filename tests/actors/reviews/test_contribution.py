@@ -199,6 +199,75 @@ async def test_what_was_decided_stands_though_its_content_is_verified_anew_befor
             await asyncio.sleep(0.02)
 
 
+async def verified_anew(people: Verdicts, earlier: VerificationResult) -> None:
+    """Another REVIEW of equal content."""
+    row = ResultRow(
+        campaign_id=earlier.campaign_id, contribution_id=earlier.contribution_id, contributor=earlier.contributor,
+        verdict="REVIEW", score=70.0, reasoning="anew", content_hash=earlier.content_hash,
+    )  # fmt: skip
+    async with people.database.begin() as session:
+        await verifications.write_single(session, row, asks_people=True)
+
+
+async def until_it_waits(people: Verdicts) -> None:
+    """For somebody else's transaction."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(20):
+        while True:
+            async with people.database.read() as session:
+                if (await session.execute(query)).scalar_one():
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_verification_that_waits_while_a_decision_is_written_asks_nobody_and_changes_nothing(
+    people: Verdicts,
+) -> None:
+    population = await people.campaign(distinct(1, asking="mark 71"))
+    await people.verified(population)
+    (review,) = await people.waiting(1)
+    await accepted(people, review, "dull")
+    (machine,) = await history(people, population)
+    async with people.database.begin() as session:
+        await verdict_reviews.decide(
+            session, machine.result_id, verdict="REJECT", score=71, by="ann", reasoning="dull",
+            review_id=review.review_id, run_id=review.run_id,
+        )  # fmt: skip
+        anew = asyncio.create_task(verified_anew(people, machine))
+        await until_it_waits(people)
+    await anew
+    assert (await people.contribution(population.contribution_ids[0])).verdict == "REJECT"
+    assert sum((await runs_of(people)).values()) == 1
+    await people.engine.host()
+    assert (await people.engine.ended(review.run_id)).status == "completed"
+
+
+async def test_a_verification_that_waits_while_a_decision_is_accepted_does_not_end_its_run(people: Verdicts) -> None:
+    population = await people.campaign(distinct(1, asking="mark 71"))
+    await people.verified(population)
+    (review,) = await people.waiting(1)
+    (host,) = people.engine.hosts
+    await people.engine.stop(host)
+    (machine,) = await history(people, population)
+    given = {"answer": "approve", "review_id": review.review_id, "saw": review.saw}
+    async with people.database.begin() as session:
+        taken = await people.reviews.take(session, review.review_id, DECISION.validate_python(given), by="ann")
+        assert isinstance(taken, Review)
+        await session.flush()
+        anew = asyncio.create_task(verified_anew(people, machine))
+        await until_it_waits(people)
+        # As the run's host leaves it, should it come first: the answer is taken, and not yet written.
+        await session.execute(text("UPDATE runs SET resume = '{}', interrupts = '[]', status = 'running'"))
+    await anew
+    async with people.database.read() as session:
+        found = await session.execute(
+            text("SELECT cancel_requested_at FROM runs WHERE run_id = :run_id"), {"run_id": review.run_id}
+        )
+    assert found.scalar_one() is None
+
+
 async def test_a_decision_on_content_that_was_replaced_meanwhile_writes_nothing(people: Verdicts) -> None:
     population = await people.campaign(distinct(1, asking="mark 71"))
     await people.verified(population)
