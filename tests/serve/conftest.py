@@ -14,9 +14,10 @@ from serve.app import build_app
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
-from tests.actors.reviews.asking import ASKING, People
-from tests.actors.runs import engine as engines
+from tests.actors.reviews.asking import people
 from tests.serve.length_verification import LengthVerification
+
+__all__ = ["people"]
 
 
 @pytest.fixture
@@ -58,12 +59,3 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://hyvve.test") as client:
         yield client
-
-
-@pytest.fixture
-async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[People]:
-    """A host that drives runs, of which some ask people."""
-    setup = engines.setup_of(database_url, redis_url, tmp_path, lambda _: engines.kinds(ASKING))
-    async with engines.opened(setup) as engine:
-        await engine.host()
-        yield People(engine)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import datetime
 from operator import add
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
+import pytest
 from langgraph.graph import END, START, StateGraph
 from sqlalchemy import text
 
@@ -20,6 +23,7 @@ from actors.runs.step import current
 from storage.engine import Database
 from storage.reviews import Review, Sight
 from storage.runs import Run
+from tests.actors.runs import engine as engines
 from tests.actors.runs.engine import Engine
 from tests.benchmarks.waiting_runs import multiply
 
@@ -135,3 +139,12 @@ async def pass_time(database: Database, review_id: UUID, until: datetime) -> Non
     )
     async with database.begin() as session:
         await session.execute(text(move), {"id": review_id, "until": until})
+
+
+@pytest.fixture
+async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[People]:
+    """A host drives runs that ask people. For the conftest of each room that has them."""
+    setup = engines.setup_of(database_url, redis_url, tmp_path, lambda _: engines.kinds(ASKING))
+    async with engines.opened(setup) as engine:
+        await engine.host()
+        yield People(engine)

@@ -6,22 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.actors.reviews import teams
-from tests.actors.reviews.asking import ASKING, People
+from tests.actors.reviews.asking import people
 from tests.actors.reviews.teams import KEY, Team
-from tests.actors.runs import engine as engines
 from tests.stubs import openai as openai_chat
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.openai_platform import OpenAIPlatformStub, response
 from tests.stubs.replicate import ReplicateStub
 
-
-@pytest.fixture
-async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[People]:
-    """A host drives runs that ask people."""
-    setup = engines.setup_of(database_url, redis_url, tmp_path, lambda _: engines.kinds(ASKING))
-    async with engines.opened(setup) as engine:
-        await engine.host()
-        yield People(engine)
+__all__ = ["people"]
 
 
 @pytest.fixture
