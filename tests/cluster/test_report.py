@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
+import serve.console
 from actors.settings import ReadLimits
 from cluster.brief import BriefFile
 from cluster.report import page, results_csv
@@ -135,6 +136,40 @@ def test_the_browser_is_told_to_refuse_all_but_its_own_style_and_script() -> Non
         assert f"{kind}-src 'sha256-{digest}'" in policy
     # Nothing is loaded from anywhere.
     assert not re.search(r"(?i)url\(|@import|https?:", "".join(found.raw["style"] + found.raw["script"]))
+
+
+def colours(sheet: Path, scheme: int) -> dict[str, str]:
+    """What a style sheet names for light (0) or dark (1)."""
+    return dict(
+        re.findall(
+            r"--([a-z-]+): (#[0-9a-f]{6});", re.findall(r":root \{(.*?)\}", sheet.read_text(), re.DOTALL)[scheme]
+        )
+    )
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_word_can_be_read_on_what_it_stands_on(scheme: int) -> None:
+    """WCAG 2.1 AA, 4.5 to 1: words as small as a badge's."""
+    found = colours(Path(page.__file__).with_name("page.css"), scheme)
+    tones = ("accept", "review", "reject", "error")
+    pairs = [(name, ground) for name in ("ink", "quiet", "link", *tones) for ground in ("paper", "card", "field")]
+    pairs += [*((tone, f"{tone}-soft") for tone in tones), ("ink", "review-soft"), ("marked-ink", "marked")]
+    dim = {pair: round(contrast(*(found[name] for name in pair)), 2) for pair in pairs}
+    assert {pair: value for pair, value in dim.items() if value < 4.5} == {}
+    # One family with the console.
+    console = colours(Path(serve.console.__file__).parent / "static" / "console.css", scheme)
+    assert {name: console[name] for name in found} == found
 
 
 def test_the_page_says_what_to_pay_and_why_not_the_others() -> None:
