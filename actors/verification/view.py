@@ -48,8 +48,9 @@ _PLAYED = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """One content. `text` of kind text; `value` of json; `rows` of table, the first its header where `header` says so;
-    `pages` of pdf, as (number, text). An image is drawn by `picture`; audio and video are played as they are, by a
-    browser that is told their `media_of`. `left_out` says what the bounds have cut.
+    `pages` of pdf, as (number, text); those of `scans` hold pictures alone, drawn by `page_picture`. An image is drawn
+    by `picture`; audio and video are played as they are, by a browser that is told their `media_of`. `left_out` says
+    what the bounds have cut.
     """
 
     kind: Literal["text", "json", "table", "pdf", "image", "audio", "video", "nothing"]
@@ -60,6 +61,7 @@ class View:
     rows: tuple[tuple[str, ...], ...] = ()
     header: bool = False
     pages: tuple[tuple[int, str], ...] = ()
+    scans: frozenset[int] = frozenset()
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -106,6 +108,22 @@ async def picture(data: bytes, limits: ReadLimits, *, side: int = _PICTURE_SIDE)
     }  # fmt: skip
     found = await decoders().run(request, data, timeout_s=limits.timeout_s, what=kind.name)
     return base64.b64decode(found["png"])
+
+
+async def page_picture(data: bytes, number: int, limits: ReadLimits, *, side: int = _PICTURE_SIDE) -> bytes:
+    """The pictures on this page of a PDF drawn anew, as a PNG. Raises `UnreadableError`."""
+    found = sniff.sniff(data)
+    if found is not sniff.PDF:
+        raise UnsupportedTypeError(f"the content is {found.name if found else 'no PDF'}: it has no pages to draw")
+    if len(data) > limits.max_bytes:
+        raise ContentTooLargeError(f"the PDF has {len(data):,} bytes; the limit is {limits.max_bytes:,}")
+    request = {
+        "read": "pdf_page", "number": number, "max_pages": limits.max_pages, "max_pixels": limits.max_pixels,
+        "max_expanded_bytes": limits.max_expanded_bytes, "side": side,
+        "memory": 16 * limits.max_pixels + limits.max_expanded_bytes,
+    }  # fmt: skip
+    drawn = await decoders().run(request, data, timeout_s=limits.timeout_s, what="the PDF")
+    return base64.b64decode(drawn["png"])
 
 
 def _played(data: bytes) -> View | None:
@@ -172,13 +190,16 @@ def _table(body: str, size: int, notes: tuple[str, ...]) -> View:
 async def _pdf(data: bytes, limits: ReadLimits) -> View:
     request = {
         "read": "pdf", "max_pages": limits.max_pages, "max_tokens": MAX_CHARS // text.BYTES_PER_TOKEN,
-        "max_expanded_bytes": limits.max_expanded_bytes, "preview": False, "memory": 8 * limits.max_expanded_bytes,
+        "max_expanded_bytes": limits.max_expanded_bytes, "preview": False, "scans": True,
+        "memory": 8 * limits.max_expanded_bytes,
     }  # fmt: skip
     found = await decoders().run(request, data, timeout_s=limits.timeout_s, what="the PDF")
     body, starts = str(found["text"]), [(int(number), int(at)) for number, at in found["starts"]]
     ends = [at for _, at in starts[1:]] + [len(body)]
-    pages = tuple((number, body[at:end].strip()) for (number, at), end in zip(starts, ends, strict=True))
+    # A PDF of scans alone has no text that begins anywhere.
+    pages = [(number, body[at:end].strip()) for (number, at), end in zip(starts, ends, strict=False)]
+    pages += [(int(number), "") for number in found["scans"]]
     return View(
-        kind="pdf", name=sniff.PDF.name, size=len(data), pages=pages, left_out=tuple(found["left_out"]),
-        notes=tuple(found["notes"]),
+        kind="pdf", name=sniff.PDF.name, size=len(data), pages=tuple(sorted(pages)), scans=frozenset(found["scans"]),
+        left_out=tuple(found["left_out"]), notes=tuple(found["notes"]),
     )  # fmt: skip

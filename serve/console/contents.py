@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from actors.settings import ReadLimits
-from actors.verification.view import View, picture, view
+from actors.verification.view import View, page_picture, picture, view
 from serve.console.session import Visitor
 from serve.errors import ForbiddenError
 from storage.blobs.base import BlobStore
@@ -75,6 +75,10 @@ class Contents:
     async def picture(self, named: Named) -> bytes:
         """The image drawn anew, as a PNG. Raises what fetching and decoding raise."""
         return await picture((await self.fetch(named)).data, self._limits)
+
+    async def page_picture(self, named: Named, number: int) -> bytes:
+        """The pictures on this page of a PDF drawn anew, as a PNG. Raises what fetching and decoding raise."""
+        return await page_picture((await self.fetch(named)).data, number, self._limits)
 
     async def close(self) -> None:
         if self._fetcher is not None:

@@ -1,4 +1,6 @@
-"""The bytes of a content as they were sent: to be saved under no type, or played as sound or film. Never a page."""
+"""A content on its way out: as a picture of ours, or as the bytes that were sent, to be saved under no type or played
+as sound or film. Never a page.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,14 @@ from actors.verification.view import media_of
 from serve.console.guard import SANDBOX
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+def drawn(png: bytes, *, cached_s: int = 0) -> Response:
+    """A picture as we drew it; nothing of the bytes that were sent."""
+    headers = {**SANDBOX, "Content-Disposition": 'inline; filename="picture.png"'}
+    if cached_s:
+        headers["Cache-Control"] = f"private, max-age={cached_s}"
+    return Response(png, media_type="image/png", headers=headers)
 
 
 def saved(data: bytes, name: str) -> Response:

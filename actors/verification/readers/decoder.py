@@ -24,6 +24,7 @@ from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from actors.errors import UnreadableError
 from actors.verification.readers.image import read_image
 from actors.verification.readers.pdf import read_pdf
+from actors.verification.readers.pdf_pictures import draw_page
 from actors.verification.readers.picture import draw
 from storage.errors import HyvveError
 
@@ -89,6 +90,16 @@ def _read(request: dict[str, Any], data: bytes) -> dict[str, Any]:
             max_tokens=request["max_tokens"],
             max_expanded_bytes=request["max_expanded_bytes"],
             preview=request["preview"],
+            scans=request.get("scans", False),
+        )
+    if request["read"] == "pdf_page":
+        return draw_page(
+            data,
+            number=request["number"],
+            max_pages=request["max_pages"],
+            max_pixels=request["max_pixels"],
+            max_expanded_bytes=request["max_expanded_bytes"],
+            side=request["side"],
         )
     if request["read"] == "picture":
         return draw(data, format_name=request["format"], max_pixels=request["max_pixels"], side=request["side"])

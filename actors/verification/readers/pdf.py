@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pypdf
@@ -18,14 +20,28 @@ _BREAK = "\n\n"
 _SPACES = re.compile(r"[ \t\u00a0]+")
 
 
-def read_pdf(data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes: int, preview: bool) -> dict[str, Any]:
-    """`{"text", "starts", "left_out", "notes", "pages"}` of a PDF's pages, as many as fit the token budget.
+# Pages without text whose pictures a person is shown.
+_MOST_SCANS = 40
 
-    `starts` says where in `text` which page begins: `[[number, offset], …]`.
+
+def read_pdf(
+    data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes: int, preview: bool, scans: bool = False
+) -> dict[str, Any]:
+    """`{"text", "starts", "left_out", "notes", "pages", "scans"}` of a PDF's pages, as many as fit the token budget.
+
+    `starts` says where in `text` which page begins: `[[number, offset], …]`. `scans`, where they are asked for, are the
+    pages that hold no text, and pictures (`pdf_pictures.py`).
 
     Raises `ContentTooLargeError` past `max_pages` pages or where the pages' streams expand past
-    `max_expanded_bytes`; `UnreadableError` for what is encrypted, broken or holds no text.
+    `max_expanded_bytes`; `UnreadableError` for what is encrypted, broken or holds no text and no scans.
     """
+    with decoding(max_expanded_bytes):
+        return _read(data, max_pages, max_tokens, max_expanded_bytes, preview=preview, scans=scans)
+
+
+@contextlib.contextmanager
+def decoding(max_expanded_bytes: int) -> Iterator[None]:
+    """The library within bounds, with whatever it raises as an error of ours."""
     try:
         with pypdf.apply_configuration(
             zlib_maximum_output_length=max_expanded_bytes,
@@ -35,7 +51,7 @@ def read_pdf(data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes
             # pypdf would run this program if it found one.
             jbig2dec_binary=None,
         ):
-            return _read(data, max_pages, max_tokens, max_expanded_bytes, preview=preview)
+            yield
     except LimitReachedError as error:
         raise ContentTooLargeError(
             f"the PDF expands past a limit ({max_expanded_bytes:,} bytes of streams): {error}", limit=max_expanded_bytes
@@ -46,8 +62,10 @@ def read_pdf(data: bytes, *, max_pages: int, max_tokens: int, max_expanded_bytes
         raise UnreadableError(f"the PDF is broken: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int, *, preview: bool) -> dict[str, Any]:
-    reader, pages = _open(data, max_pages)
+def _read(
+    data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int, *, preview: bool, scans: bool
+) -> dict[str, Any]:
+    reader, pages = opened(data, max_pages)
     texts: list[str] = []
     kept_pages: list[int] = []
     left_out: list[str] = []
@@ -89,7 +107,8 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
         used += size
         texts.append(text)
         kept_pages.append(number)
-    if not texts:
+    scanned = [number for number in blank if scans and _has_pictures(reader.pages[number - 1])]
+    if not texts and not scanned:
         what = "its page holds" if pages == 1 else f"its {pages:,} pages hold"
         raise UnreadableError(
             f"the PDF has no text: {what} only pictures or nothing (a scan?); submit the text, or the pages as images"
@@ -97,14 +116,20 @@ def _read(data: bytes, max_pages: int, max_tokens: int, max_expanded_bytes: int,
     notes = [f"a PDF of {pages:,} page{'s' * (pages != 1)}"]
     if blank:
         notes.append(f"no text on {_listed(blank)}")
+    if len(scanned) > _MOST_SCANS:
+        left_out.append(f"the pictures of {len(scanned) - _MOST_SCANS:,} further pages")
     starts, offset = [], 0
     for number, text in zip(kept_pages, texts, strict=True):
         starts.append([number, offset])
         offset += len(text) + len(_BREAK)
-    return {"text": _BREAK.join(texts), "starts": starts, "left_out": left_out, "notes": notes, "pages": pages}
+    return {
+        "text": _BREAK.join(texts), "starts": starts, "left_out": left_out, "notes": notes, "pages": pages,
+        "scans": scanned[:_MOST_SCANS],
+    }  # fmt: skip
 
 
-def _open(data: bytes, max_pages: int) -> tuple[pypdf.PdfReader, int]:
+def opened(data: bytes, max_pages: int) -> tuple[pypdf.PdfReader, int]:
+    """The PDF and how many pages it has. Raises as `read_pdf` does, within `decoding`."""
     reader = pypdf.PdfReader(io.BytesIO(data))
     if reader.is_encrypted:
         try:
@@ -120,6 +145,13 @@ def _open(data: bytes, max_pages: int) -> tuple[pypdf.PdfReader, int]:
     if pages == 0:
         raise UnreadableError("the PDF has no pages")
     return reader, pages
+
+
+def _has_pictures(page: pypdf.PageObject) -> bool:
+    try:
+        return bool(page.images.keys())
+    except Exception:  # noqa: BLE001  # what cannot be found cannot be shown; the rest of the PDF can
+        return False
 
 
 def _tidy(text: str) -> str:

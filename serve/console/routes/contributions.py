@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from serve.console import sending
 from serve.console.contents import Contents, Named, require_may_open
-from serve.console.guard import SANDBOX
 from serve.console.pages import page
 from serve.console.session import Visiting, Visitor
 from serve.deps import Given, Services
@@ -21,6 +20,8 @@ from storage.contributions import Contribution
 router = APIRouter(prefix="/contributions")
 
 _RESULTS = 10
+# A picture in its visitor's own browser.
+_CACHED_S = 300
 
 
 @router.get("/{contribution_id}")
@@ -44,15 +45,18 @@ async def contribution_page(request: Request, given: Given, visitor: Visiting, c
 
 @router.get("/{contribution_id}/picture")
 async def picture(request: Request, given: Given, visitor: Visiting, contribution_id: UUID) -> Response:
-    """The image as we drew it; nothing of the bytes that were sent."""
+    """An image."""
     contents: Contents = request.app.state.contents
     body = await contents.picture(Named.of(await _allowed(given, visitor, contribution_id)))
-    headers = {
-        **SANDBOX,
-        "Content-Disposition": 'inline; filename="picture.png"',
-        "Cache-Control": "private, max-age=300",
-    }
-    return Response(body, media_type="image/png", headers=headers)
+    return sending.drawn(body, cached_s=_CACHED_S)
+
+
+@router.get("/{contribution_id}/pages/{number}")
+async def pdf_page(request: Request, given: Given, visitor: Visiting, contribution_id: UUID, number: int) -> Response:
+    """The pictures on a PDF's page."""
+    contents: Contents = request.app.state.contents
+    body = await contents.page_picture(Named.of(await _allowed(given, visitor, contribution_id)), number)
+    return sending.drawn(body, cached_s=_CACHED_S)
 
 
 @router.get("/{contribution_id}/media")

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from serve.console import parts, sending
 from serve.console.contents import Contents, Named
-from serve.console.guard import SANDBOX
 from serve.console.scope import seen_review
 from serve.console.session import Visiting, Visitor
 from serve.deps import Given, Services
@@ -20,11 +19,20 @@ router = APIRouter(prefix="/reviews/{review_id}/parts/{number}")
 
 @router.get("/picture")
 async def picture(request: Request, given: Given, visitor: Visiting, review_id: UUID, number: int) -> Response:
-    """An image as we drew it; nothing of the bytes that were sent."""
+    """An image."""
     where = await _named(given, visitor, review_id, number)
     contents: Contents = request.app.state.contents
-    headers = {**SANDBOX, "Content-Disposition": 'inline; filename="picture.png"'}
-    return Response(await contents.picture(where), media_type="image/png", headers=headers)
+    return sending.drawn(await contents.picture(where))
+
+
+@router.get("/pages/{page}")
+async def pdf_page(  # noqa: PLR0917 - a page of a part of a review
+    request: Request, given: Given, visitor: Visiting, review_id: UUID, number: int, page: int
+) -> Response:
+    """The pictures on a PDF's page."""
+    where = await _named(given, visitor, review_id, number)
+    contents: Contents = request.app.state.contents
+    return sending.drawn(await contents.page_picture(where, page))
 
 
 @router.get("/media")

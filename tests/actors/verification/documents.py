@@ -49,6 +49,11 @@ def pdf(pages: Sequence[str]) -> bytes:
     return pdf_of_streams(streams)
 
 
+def scanned(*pages: Image.Image) -> bytes:
+    """A PDF of pictures, as a scanner makes one."""
+    return encoded(pages[0], "PDF", save_all=True, append_images=pages[1:])
+
+
 def pdf_bomb(expanded: int) -> bytes:
     """A small PDF whose one page expands to so many bytes of spaces."""
     return pdf_of_streams([zlib.compress(b" " * expanded, 9)], flate=True)

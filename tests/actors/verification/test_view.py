@@ -6,11 +6,12 @@ import io
 
 import pytest
 from PIL import Image, PngImagePlugin
+from pypdf import PdfWriter
 
 from actors.errors import ContentTooLargeError, UnreadableError
 from actors.settings import ReadLimits
-from actors.verification.view import MAX_CHARS, MAX_ROWS, picture, view
-from tests.actors.verification.documents import encoded, noise, pdf
+from actors.verification.view import MAX_CHARS, MAX_ROWS, page_picture, picture, view
+from tests.actors.verification.documents import encoded, noise, pdf, scanned
 
 LIMITS = ReadLimits()
 
@@ -40,6 +41,30 @@ async def test_pdfs_are_shown_page_by_page_and_tables_within_bounds() -> None:
     assert (len(table.rows), table.header, table.left_out) == (MAX_ROWS + 1, True, ("800 rows after the first 200",))
     long = await view(b"x " * MAX_CHARS, LIMITS, file_name=None, declared_type=None)
     assert (len(long.text), len(long.left_out)) == (MAX_CHARS, 1)
+
+
+async def test_pages_of_a_scan_are_drawn_anew() -> None:
+    bilevel = Image.new("1", (600, 300), 1)
+    data = scanned(noise(3200, 1600), bilevel) + b"<script>y()</script>"
+    shown = await view(data, LIMITS, file_name=None, declared_type=None)
+    assert (shown.kind, shown.pages, shown.scans) == ("pdf", ((1, ""), (2, "")), frozenset({1, 2}))
+    for number, size in ((1, (1600, 800)), (2, (600, 300))):
+        drawn = await page_picture(data, number, LIMITS)
+        assert b"script" not in drawn
+        with Image.open(io.BytesIO(drawn)) as image:
+            assert (image.format, image.size, image.info) == ("PNG", size, {})
+    with pytest.raises(UnreadableError, match="none with the number 3"):
+        await page_picture(data, 3, LIMITS)
+    with pytest.raises(ContentTooLargeError, match="limit of 1,000 pixels"):
+        await page_picture(data, 1, LIMITS.model_copy(update={"max_pixels": 1_000}))
+    # As scanners turn them: a page says by how much.
+    turned = PdfWriter(clone_from=io.BytesIO(scanned(bilevel)))
+    turned.pages[0].rotate(90)
+    turned.write(out := io.BytesIO())
+    with Image.open(io.BytesIO(await page_picture(out.getvalue(), 1, LIMITS))) as image:
+        assert image.size == (300, 600)
+    with pytest.raises(UnreadableError, match="has no picture"):
+        await page_picture(pdf(["words"]), 1, LIMITS)
 
 
 async def test_json_nested_past_reading_is_text() -> None:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, Request, expect
 
 from storage.reviews import Review
-from tests.actors.verification.documents import pdf
+from tests.actors.verification.documents import noise, pdf, scanned
 from tests.conftest import database_from_template
 from tests.serve.console import browser as browsers
 from tests.serve.console import seeds
@@ -186,6 +186,11 @@ PDF = pdf([f"{SCRIPT} read me"]).replace(
     b"<< /Type /Catalog /Pages 2 0 R /OpenAction << /S /JavaScript /JS (app.alert\\(1\\)) >> >>",
 )
 
+# So does this one, whose one page is a picture.
+SCAN = scanned(noise()).replace(
+    b"/Type /Catalog", b"/Type /Catalog /OpenAction << /S /JavaScript /JS (app.alert\\(1\\)) >>"
+)
+
 
 def polyglot() -> bytes:
     """A PNG that also is a page with a script, should anything ever take it for one."""
@@ -212,7 +217,7 @@ async def test_a_hostile_contribution_does_nothing(site: Site, browser: Browser,
         for name, data, declared in (
             ("text", RUDE.encode(), "text/plain"), ("page", f"<!doctype html><body>{RUDE}".encode(), "text/html"),
             ("svg", SVG.encode(), "image/svg+xml"), ("pdf", PDF, "application/pdf"), ("png", polyglot(), "image/png"),
-            ("csv", f'name,value\n"{RUDE}",1\n"=cmd|calc",2'.encode(), "text/csv"), ("type", b"{}", RUDE),
+            ("scan", SCAN, "application/pdf"), ("csv", f'name,value\n"{RUDE}",1\n"=cmd|calc",2'.encode(), "text/csv"), ("type", b"{}", RUDE),
         )
     ]  # fmt: skip
     seeded = await seeds.seed_campaign(
@@ -253,6 +258,8 @@ async def test_a_hostile_contribution_does_nothing(site: Site, browser: Browser,
         await expect(page.get_by_role("group", name="The text")).to_contain_text("<svg xmlns")
         await page.goto(f"/console/contributions/{seeded.contributions['pdf']}")
         await expect(page.get_by_role("group", name="Content, page by page")).to_contain_text("read me")
+        await page.goto(f"/console/contributions/{seeded.contributions['scan']}")
+        await expect(page.get_by_role("img", name="Page 1 holds no text")).to_have_js_property("naturalWidth", 240)
         await page.goto(f"/console/contributions/{seeded.contributions['text']}")
         await expect(page.get_by_role("group", name="The text")).to_contain_text("‹U+202E›gnp.exe")
         drawn = await page.request.get(f"{site.url}/console/contributions/{seeded.contributions['png']}/picture")

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from storage.reviews import Review
-from tests.actors.verification.documents import pdf
+from tests.actors.verification.documents import noise, pdf, scanned
 from tests.conftest import database_from_template
 from tests.serve.console import seeds
 from tests.serve.console import site as sites
@@ -184,11 +184,12 @@ async def test_a_part_is_shown_as_what_it_is_played_or_saved(ines: Ines) -> None
     pieces = [
         Piece(name=name, data=data, contributor="0xc", file_type="")
         for name, data in (
-            ("sound", SOUND), ("film", FILM), ("scan", pdf([""])), ("table", b"step,grams\nmix,300\nknead,120\n")
+            ("sound", SOUND), ("film", FILM), ("blank", pdf([""])), ("table", b"step,grams\nmix,300\nknead,120\n"),
+            ("scan", scanned(noise())),
         )
     ]  # fmt: skip
     blobs = (await seeds.seed_campaign(ines.site.database, ines.site.data_dir, pieces)).blobs
-    kept = [{"kind": "text", "title": name, "blob_id": blobs[name]} for name in ("sound", "film", "scan", "table")]
+    kept = [{"kind": "text", "title": name, "blob_id": blobs[name]} for name in ("sound", "film", "blank", "table")]
     review = await ines.asked("Listen?", shown=[
         *kept, {"kind": "csv", "title": "inline", "content": "bread,country\nBroa,Portugal\n"},
         {"kind": "text", "title": "elsewhere", "url": LINK},
@@ -197,12 +198,19 @@ async def test_a_part_is_shown_as_what_it_is_played_or_saved(ines: Ines) -> None
             {"name": "payload_changes_max", "mark": 2, "limit": 3, "passed": True, "reason": "2 of at most 3"},
             {"name": "safety_flags", "mark": [], "limit": True, "passed": True, "reason": "none was found"}]},
         {"kind": "marks", "title": "Marks", "content": {"fit": 64}},
+        {"kind": "pdf", "title": "scan", "blob_id": blobs["scan"]},
     ])  # fmt: skip
     where = f"{REVIEWS}/{review.review_id}"
     page = await ines.shown(where)
     assert f'<audio class="played" controls preload="none" src="{where}/parts/0/media"' in page
     assert f'<video class="played" controls preload="none" src="{where}/parts/1/media"' in page
     assert "the PDF has no text" in page
+    assert f'loading="lazy" src="{where}/parts/8/pages/1"' in page
+    drawn = await ines.client.get(f"{where}/parts/8/pages/1")
+    assert (drawn.status_code, drawn.headers["content-type"], drawn.content[:4]) == (200, "image/png", b"\x89PNG")
+    assert drawn.headers["content-security-policy"].startswith("sandbox")
+    for path, status in (("8/pages/2", 415), ("8/pages/0", 415), ("3/pages/1", 415), ("4/pages/1", 404)):
+        assert (await ines.client.get(f"{where}/parts/{path}")).status_code == status, path
     assert page.count('<th scope="col" dir="auto">grams</th>') == page.count('<td dir="auto">Portugal</td>') == 1
     assert LINK.replace("&", "&amp;") in page
     measured = page[page.index("What was measured</bdi>") : page.index("Marks</bdi>")]
@@ -213,7 +221,7 @@ async def test_a_part_is_shown_as_what_it_is_played_or_saved(ines: Ines) -> None
     assert "<svg" not in measured
     assert 'width="64.0"' in page
 
-    for number, name in enumerate(("sound", "film", "scan", "table")):
+    for number, name in enumerate(("sound", "film", "blank", "table")):
         saved = await ines.client.get(f"{where}/parts/{number}/original")
         assert (saved.status_code, saved.content) == (200, next(each.data for each in pieces if each.name == name))
         assert saved.headers["content-type"] == "application/octet-stream"
@@ -245,7 +253,7 @@ async def test_a_review_that_is_another_wallets_keeps_its_contents(ines: Ines) -
     seeded = await seeds.seed_campaign(ines.site.database, ines.site.data_dir, seeds.PIECES[2:3])
     question = {"title": "Theirs?", "shown": [{"kind": "image", "title": "loaf", "blob_id": seeded.blobs["loaf.png"]}]}
     _, review = await ines.site.people.asked(owner="0xowner", question=question)
-    for what in ("picture", "media", "original"):
+    for what in ("picture", "media", "original", "pages/1"):
         assert (await ines.client.get(f"{REVIEWS}/{review.review_id}/parts/0/{what}")).status_code == 403, what
     await signed_in(ines.client, wallet="0xowner")
     assert (await ines.client.get(f"{REVIEWS}/{review.review_id}/parts/0/original")).status_code == 200
