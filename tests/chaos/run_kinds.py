@@ -1,9 +1,12 @@
-"""A run of ten steps with side effects, on hosts in processes of their own: all it shares with its test is files."""
+"""Runs of ten steps with side effects, and agent workflows, on hosts in processes of their own: all that they share with
+their test is files.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from functools import partial
 from operator import add
 from pathlib import Path
@@ -90,8 +93,14 @@ def ten_steps(spec: dict[str, Any]) -> Any:
 
 
 def open_kinds(setup: RunSetup) -> Kinds:
+    # Seconds that only a host should cost.
+    from actors.agents.kind import kind_of, open_workshop  # noqa: PLC0415
+    from tests.chaos.paying_agents import PAY  # noqa: PLC0415
+
+    workshop, close = open_workshop(setup.storage, setup.actors)
     # Workers are away for some seconds after one was killed.
-    return Kinds([Kind(name="ten steps", graph=ten_steps, retry=RetryPolicy(attempts=8, base_s=0.2, cap_s=3.0))])
+    steps = Kind(name="ten steps", graph=ten_steps, retry=RetryPolicy(attempts=8, base_s=0.2, cap_s=3.0))
+    return Kinds([steps, kind_of(replace(workshop, tools={PAY.name: PAY}))], close)
 
 
 def open_verification(

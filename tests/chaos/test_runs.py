@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from actors.runs.actor import ensure_hosts, stop_hosts
 from actors.runs.kinds import RunSetup
 from actors.runs.service import Runs
-from actors.settings import ActorsSettings, RunSettings
+from actors.settings import ActorsSettings, AgentsSettings, RunSettings
 from cluster import embedded
 from cluster.embedded_postgres import EmbeddedPostgres
 from cluster.embedded_redis import EmbeddedRedis
@@ -29,14 +29,21 @@ from storage.engine import Database
 from storage.ids import new_id
 from storage.migrations import schema
 from storage.settings import StorageSettings
+from tests.actors.agents.workshop import llm_settings
+from tests.chaos.paying_agents import PayingAgents, said
 from tests.chaos.run_kinds import MAKE_LEDGER, STEPS, open_kinds
 from tests.chaos.served import served
+from tests.cluster.running import free_port
 from tests.conftest import RayCluster
 from tests.serve.event_stream import stream
+from tests.stubs.openai import OpenAIStub
 
 pytestmark = pytest.mark.cluster
 
 RUNS = 200
+# Before which kills (of a host, PostgreSQL, a host) agent workflows are begun, and how many calls of its model each has
+# made when it comes: its first, whose answer will pay, or that after it has paid.
+AGENTS_CALLS = {2: 1, 5: 2, 6: 2}
 OWNER = {"X-Wallet-Address": "0xchaos"}
 
 
@@ -54,14 +61,22 @@ def services() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def setup(ray_cluster: RayCluster, services: Path) -> Iterator[RunSetup]:
+def llm() -> OpenAIStub:
+    """The agents' model: hosts know its address before a test has it answer there."""
+    stub = OpenAIStub(said)
+    stub.port = free_port()
+    return stub
+
+
+@pytest.fixture(scope="module")
+def setup(ray_cluster: RayCluster, services: Path, llm: OpenAIStub) -> Iterator[RunSetup]:
     setup = RunSetup(
         storage=StorageSettings(
             database_url=embedded.postgres(services).start(),
             redis_url=embedded.redis(services).url,
             data_dir=services,
         ),
-        actors=ActorsSettings(runs=RunSettings(hosts=2)),
+        actors=ActorsSettings(runs=RunSettings(hosts=2), agents=AgentsSettings(llms=llm_settings(llm))),
         open_kinds=open_kinds,
     )
     yield setup
@@ -78,6 +93,13 @@ async def runs(setup: RunSetup) -> AsyncIterator[Runs]:
     yield runs
     await runs.close()
     await database.close()
+
+
+@pytest.fixture
+async def agents(runs: Runs, llm: OpenAIStub, services: Path) -> AsyncIterator[PayingAgents]:
+    await llm.start(llm.port)
+    yield PayingAgents(runs, llm, services / "agents")
+    await llm.close()
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +236,14 @@ def kill_and_start(server: EmbeddedPostgres | EmbeddedRedis) -> None:
 
 
 async def test_200_runs_outlive_every_part(
-    setup: RunSetup, runs: Runs, *, url: str, services: Path, receipts: Path, ray_cluster: RayCluster
+    setup: RunSetup,
+    runs: Runs,
+    *,
+    url: str,
+    services: Path,
+    receipts: Path,
+    ray_cluster: RayCluster,
+    agents: PayingAgents,
 ) -> None:
     await asyncio.to_thread(ensure_hosts, setup)
     first = await runs.start(
@@ -254,11 +283,15 @@ async def test_200_runs_outlive_every_part(
     for number, kill in enumerate(kills, 1):
         # In the midst of the work, each after the last one's harm was mended.
         await watch.until_steps(number * RUNS)
+        if calls_each := AGENTS_CALLS.get(number):
+            await agents.begin(calls_each=calls_each)
         await asyncio.to_thread(kill)
     await posting
     await watch.until_all("completed", "failed", "cancelled")
+    await Watch(runs, list(agents.places)).until_all("completed", "failed", "cancelled")
     assert len(await runs.list(parent_run_id=first.run_id, limit=2 * RUNS)) == RUNS - 1
     await check_all_done_once(watch, run_ids, receipts)
+    await agents.check_paid_once()
     for task in following:
         seen = await task
         assert seen == list(range(1, len(seen) + 1))
