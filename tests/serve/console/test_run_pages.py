@@ -72,6 +72,18 @@ async def test_a_run_is_cancelled_from_its_page(site: Site, ines: httpx.AsyncCli
     assert (await site.engine.ended(run.run_id)).status == "cancelled"
 
 
+async def test_a_runs_budget_stands_beside_what_it_used_also_where_nothing_was_left(
+    site: Site, ines: httpx.AsyncClient
+) -> None:
+    budget = {"max_tokens": 1_000, "max_cost_micro_usd": 0}
+    run = await site.engine.runs.start("spendthrift", {}, {"trail": []}, budget=budget)
+    assert (await site.engine.ended(run.run_id)).status == "failed"
+    page = await shown(ines, f"/console/runs/{run.run_id}")
+    assert "60 in, 15 out, of 1,000</dd>" in page
+    assert "$0.000007 of $0</dd>" in page
+    assert "larger `budget`" in page
+
+
 async def test_links_to_ray_lead_to_who_is_at_work(site: Site, ines: httpx.AsyncClient) -> None:
     run = await site.engine.runs.start("counting", {"steps": 2}, {"trail": []})
     async with site.database.read() as session:
