@@ -15,6 +15,7 @@ from langgraph.types import Interrupt
 
 from actors.agents.definition import Node, Review
 from actors.agents.review_policy import ReviewPolicy
+from actors.agents.schema_work import embedded
 from actors.agents.tools.tool import Tool
 from actors.errors import ReviewTimedOutError
 from actors.reviews.question import Outcome, Part, Question, review_id_of
@@ -58,8 +59,7 @@ def output_schema(node: Node) -> dict[str, Any]:
     """What an edit of the node's answer must satisfy."""
     schema: Any = node.output_schema if node.output_schema is not None else True
     if isinstance(schema, Mapping):
-        # References within it are to its own root.
-        schema = {"$id": "urn:hyvve:output", **schema}
+        schema = embedded(schema, "urn:hyvve:output")
     return {
         "type": "object", "properties": {"output": schema}, "required": ["output"], "additionalProperties": False,
     }  # fmt: skip
@@ -68,7 +68,7 @@ def output_schema(node: Node) -> dict[str, Any]:
 def calls_schema(review: Review, calls: Sequence[ToolCall], tools: Mapping[str, Tool[Any]]) -> dict[str, Any]:
     """What an edit of these calls must satisfy: the same calls, with arguments that their tools take."""
     arguments = {
-        name: {"$id": f"urn:hyvve:tool:{name}", **tools[name].args_model.model_json_schema()}
+        name: embedded(tools[name].args_model.model_json_schema(), f"urn:hyvve:tool:{name}")
         for name in dict.fromkeys(call["name"] for call in calls)
     }
     decided = [answer for answer in review.answers if answer != "edit"]

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from actors.agents.documents import MAX_DEPTH, depth_of, readable, size_of
+from actors.agents.documents import MAX_DEPTH, depth_of, readable
 from actors.agents.schema_work import Meter, UnboundedError
 
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
@@ -18,8 +18,7 @@ _FAULTS_NAMED = 5
 # Evaluations, each of some eighty nanoseconds during which nothing else is done here.
 MOST_WORK = 2_000_000
 MOST_UNFOLDED = 10_000
-# Errors cost a thousand times as much, and characters that they quote some nanoseconds each.
-_MOST_LISTED = 10_000
+# Characters that errors quote, of some nanoseconds each.
 _MOST_QUOTED = 50_000_000
 
 
@@ -52,7 +51,8 @@ def violations(value: Any, schema: Any) -> list[str]:
     What would hold up everybody else is not done, and is a fault that says so.
     """
     try:
-        work = Meter(schema).work(value, MOST_WORK)
+        meter = Meter(schema)
+        meter.work(value, MOST_WORK)
     except UnboundedError:
         return [f"$: to hold it against the schema takes more than the limit of {MOST_WORK:,} evaluations"]
     except ValueError as error:  # saved before such schemas were refused
@@ -60,11 +60,21 @@ def violations(value: Any, schema: Any) -> list[str]:
     validator = _validator(schema)
     if validator.is_valid(value):
         return []
-    # All errors are made, each with the part of the value that it is about, before the first is seen.
-    if work > _MOST_LISTED or work * size_of(value) > _MOST_QUOTED:
+    if not may_be_listed(meter, value):
         return ["$: it does not satisfy the schema, and is too large to say where"]
     errors = itertools.islice(validator.iter_errors(value), _FAULTS_NAMED)
     return [f"{_path(error.instance_path)}: {error.message[:300]}" for error in errors]
+
+
+def may_be_listed(meter: Meter, value: Any) -> bool:
+    """Whether it may be said what is wrong with the value: all errors are made, each with the part of the value that it
+    is about, before the first is seen.
+    """
+    try:
+        meter.quotes(value, _MOST_QUOTED)
+    except UnboundedError:
+        return False
+    return True
 
 
 def schema_fault(schema: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from actors.agents.schema_work import embedded
 from actors.providers import schema
 from actors.providers.models import Audit, Finding, ProviderResponse, Severity
 
@@ -31,9 +32,15 @@ def audited(response: ProviderResponse, output_schema: Mapping[str, Any] | None)
     if response.refusal is None and is_empty(response):
         found("empty", "error", "the answer holds no text, no file and no value")
     elif output_schema is not None and response.output is not None:
-        issues = schema.issues({"output": response.output}, {"properties": {"output": output_schema}})
-        for issue in [each for each in issues if each.severity == "error"][:5]:
-            found("shape", "error", f"{issue.field.removeprefix('$.input.')}: {issue.message}")
+        given, shape = (
+            {"output": response.output},
+            {"properties": {"output": embedded(output_schema, "urn:hyvve:output")}},
+        )
+        if (reason := schema.too_much(given, shape)) is not None:
+            found("unchecked", "info", f"output: {reason}")
+        else:
+            for issue in [each for each in schema.issues(given, shape) if each.severity == "error"][:5]:
+                found("shape", "error", f"{issue.field.removeprefix('$.input.')}: {issue.message}")
     for file in response.files:
         if file.lost is not None:
             found("lost_file", "warning", f"a file could not be copied and its address will expire: {file.lost}")

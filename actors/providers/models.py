@@ -176,7 +176,7 @@ class ProviderResponse(_Value):
 
 
 class Finding(_Value):
-    code: Literal["shape", "empty", "refusal", "moderation", "cut_off", "lost_file", "no_usage"]
+    code: Literal["shape", "unchecked", "empty", "refusal", "moderation", "cut_off", "lost_file", "no_usage"]
     severity: Severity
     message: str
 

@@ -11,6 +11,8 @@ import jsonschema
 import jsonschema.protocols
 import referencing
 
+from actors.agents.schema_work import Meter, UnboundedError
+from actors.agents.structured import MOST_UNFOLDED
 from actors.providers.files import Path, at, is_ours, removed, replaced
 from actors.providers.models import Issue, Payload
 from storage.errors import AddressRefusedError, BadReferenceError
@@ -18,6 +20,8 @@ from storage.errors import AddressRefusedError, BadReferenceError
 # A schema comes from a provider: nothing in it makes us fetch anything.
 _NO_REGISTRY: referencing.Registry[Any] = referencing.Registry()
 _MOST_ISSUES = 50
+# Evaluations, each of some ten microseconds during which nothing else is done here.
+MOST_WORK = 100_000
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 
@@ -67,13 +71,32 @@ def fault_of(schema: Mapping[str, Any]) -> str | None:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         return f"{error.json_path}: {error.message}"[:300]
+    try:
+        Meter(schema).unfold(MOST_UNFOLDED)
+    except UnboundedError:
+        return f"it refers to itself in a circle, or to more than the limit of {MOST_UNFOLDED:,} schemas for one value"
+    except ValueError as error:
+        return f"it {error}"
+    return None
+
+
+def too_much(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Why the value is not held against this schema, which would hold up everybody else; `None` where it may be."""
+    try:
+        Meter(schema, has_parts=True).work(value, MOST_WORK)
+    except UnboundedError:
+        return f"to check it takes more than the limit of {MOST_WORK:,} evaluations of the model's schema"
+    except ValueError as error:
+        return f"it cannot be checked against the model's schema, which {error}"
     return None
 
 
 def issues(value: Mapping[str, Any], schema: Mapping[str, Any], *, known: Collection[str] = ()) -> list[Issue]:
     """What of the schema `value` does not satisfy, in the order of the value. `known` are further fields that may stand
-    beside those of the schema.
+    beside those of the schema. What is `too_much` is one issue that says so.
     """
+    if (reason := too_much(value, schema)) is not None:
+        return [_issue("$.input", reason, "give less, or take another model")]
     validator: jsonschema.protocols.Validator = jsonschema.Draft202012Validator(schema, registry=_NO_REGISTRY)
     found: list[Issue] = []
     for error in validator.iter_errors(value):
@@ -99,8 +122,8 @@ def file_paths(value: Any, schema: Any) -> list[Path]:
         for index, each in enumerate(value):
             found.extend((index, *path) for path in file_paths(each, items))
     for branch in (*(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())):
-        found.extend(path for path in file_paths(value, branch) if path not in found)
-    return found
+        found.extend(file_paths(value, branch))
+    return list(dict.fromkeys(found))
 
 
 def takes_file(schema: Mapping[str, Any]) -> bool:

@@ -136,7 +136,7 @@ def _labelled(draft: Draft, schema: FormSchema, classes: dict[str, ClassifiedFie
             left.append(line)
             continue
         for value in _readings(labelled[2], target):
-            if not _refused(value, target):
+            if not draft.refuses(value, target):
                 draft.put(target.path, value, "label")
                 break
         else:
@@ -174,16 +174,16 @@ def _proposed(
         each, value = leaves.get(entry["path"]), entry["value"]
         if each is None or each.key not in classes or value in EMPTY or has(draft.payload, each.path):
             continue
-        reason = _why_not(value, each, classes[each.key].field_class, said)
+        reason = _why_not(draft, value, each, classes[each.key].field_class, said)
         if reason:
             draft.notes.append(f"{each.key}: a model's value was not taken: {reason}")
         else:
             draft.put(each.path, value, "llm")
 
 
-def _why_not(value: Any, each: SchemaField, found_class: FieldClass, said: str) -> str:
+def _why_not(draft: Draft, value: Any, each: SchemaField, found_class: FieldClass, said: str) -> str:
     """Why a model's value cannot be taken; empty where it can."""
-    if _refused(value, each):
+    if draft.refuses(value, each):
         return "the schema does not take it"
     texts = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
     if any((is_url(text) or is_placeholder(text)) and text not in said for text in texts):
@@ -215,14 +215,6 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _refused(value: Any, each: SchemaField) -> bool:
-    try:
-        return bool(faults(value, each.schema))
-    except UnusableSchemaError:
-        # Nothing can be held against it: only a value of a stated type passes.
-        return bool(each.types) and not (isinstance(value, str) and "string" in each.types)
-
-
 def _words(
     draft: Draft, schema: FormSchema, classes: dict[str, ClassifiedField], request: FormRequest, rest: str
 ) -> None:
@@ -231,7 +223,7 @@ def _words(
     if turns is not None and not has(draft.payload, turns.path):
         conversation = [{"role": turn.role, "content": turn.text} for turn in request.conversation]
         conversation += [{"role": "user", "content": rest}] if rest else []
-        if conversation and not _refused(conversation, turns):
+        if conversation and not draft.refuses(conversation, turns):
             draft.prompt_placed = draft.put(turns.path, conversation, "conversation")
             return
     last = next((turn.text for turn in reversed(request.conversation) if turn.role == "user"), "")

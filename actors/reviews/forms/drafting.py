@@ -19,19 +19,37 @@ from actors.reviews.forms.models import (
 from actors.reviews.forms.paths import EACH, Path, has, put, value_at, written
 from actors.reviews.forms.placeholders import is_placeholder
 from actors.reviews.forms.schema import FormSchema, SchemaField
+from actors.reviews.forms.validating import Held, UnusableSchemaError
 
 EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 @dataclass(slots=True)
 class Draft:
-    """A payload while it is filled. `origins` says of each path where its value comes from."""
+    """A payload while it is filled. `origins` says of each path where its value comes from; `held` are the schemas of
+    fields that values were held against, `None` for one that cannot be applied.
+    """
 
     payload: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     prompt_placed: bool = False
+    held: dict[str, Held | None] = field(default_factory=dict)
+
+    def refuses(self, value: Any, each: SchemaField) -> bool:
+        """Whether the field does not take the value."""
+        try:
+            if each.key not in self.held:
+                self.held[each.key] = None
+                self.held[each.key] = Held(each.schema)
+            held = self.held[each.key]
+            if held is not None:
+                return not held.takes(value)
+        except UnusableSchemaError:
+            pass
+        # Nothing can be held against it: only a value of a stated type passes.
+        return bool(each.types) and not (isinstance(value, str) and "string" in each.types)
 
     def put(self, path: Path, value: Any, origin: Origin) -> bool:
         """Whether the value has found its place; nothing is overwritten but what stands at the very path."""

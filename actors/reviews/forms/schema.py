@@ -22,6 +22,8 @@ MAX_SCHEMA_BYTES = 1024 * 1024
 _MAX_LEVELS = 12
 # Schemas looked at, references followed. A megabyte of references to references can mean billions.
 _MAX_WORK = 50_000
+# Bytes of definitions that stand beside parts of a schema, all parts together.
+_MAX_CARRIED = 8 * 1024 * 1024
 _LAST = 1e6
 
 _NAMES_OF_TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
@@ -123,6 +125,7 @@ class _Reader:
     notes: list[str] = field(default_factory=list)
     work: int = 0
     count: int = 0
+    carried: int = 0
 
     def read(self) -> FormSchema:
         top: Any = self.root
@@ -146,6 +149,20 @@ class _Reader:
 
     def _definitions(self) -> dict[str, Any]:
         return {name: self.root[name] for name in _DEFINITIONS if name in self.root}
+
+    def _alone(self, raw: Any) -> dict[str, Any]:
+        """What a value of a field must satisfy, by itself: with the definitions, where it refers to anything.
+
+        Holding a value against it takes time in line with those. Past a limit they are left out, and no value can be
+        held against the field.
+        """
+        schema = raw if isinstance(raw, dict) else {}
+        if not _refers(schema):
+            return schema
+        definitions = self._definitions()
+        if definitions:
+            self.carried += size_of(definitions)
+        return {**definitions, **schema} if self.carried <= _MAX_CARRIED else schema
 
     def _fields(
         self, parent: dict[str, Any], path: Path, trail: frozenset[str], *, needed: bool, level: int
@@ -203,7 +220,7 @@ class _Reader:
         return SchemaField(
             path=path,
             name=name,
-            schema={**self._definitions(), **(raw if isinstance(raw, dict) else {})},
+            schema=self._alone(raw),
             order=_order(whole.get("x-order")),
             types=tuple(each for each in types if each != "null"),
             title=_text(whole, "title"),
@@ -283,6 +300,19 @@ class _Reader:
                 chosen.pop("enum", None)
             return chosen, further
         return schema, trail
+
+
+def _refers(schema: dict[str, Any]) -> bool:
+    left: list[Any] = [schema]
+    while left:
+        part = left.pop()
+        if isinstance(part, dict):
+            if "$ref" in part:
+                return True
+            left += part.values()
+        elif isinstance(part, list):
+            left += part
+    return False
 
 
 def _merge(into: dict[str, Any], layer: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from actors.agents.documents import size_of
+from actors.agents.schema_work import embedded
 from actors.providers.files import modality_of
 from actors.providers.models import Attachment, OutputFile, ProviderResponse
 from actors.reviews.changes import changes
@@ -51,7 +52,7 @@ def response_subject(
         properties["files"] = {"type": "array", "items": {"type": "string", "enum": list(dict.fromkeys(files))}}
     if not files and not response.text:
         subject["output"] = response.output
-        properties["output"] = dict(output_schema) if output_schema else True
+        properties["output"] = embedded(output_schema, "urn:hyvve:output") if output_schema else True
     # Said, not left out: an edit of the text alone is not to take the files away.
     required = [*(["text"] if response.text else []), *(["files"] if files else [])]
     return subject, {

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.providers import openapi
-from actors.providers.models import Issue, Payload
-from actors.providers.schema import file_paths, issues, path_of, path_text, repaired
+from actors.providers.audit import audited
+from actors.providers.models import Issue, Payload, ProviderResponse
+from actors.providers.schema import fault_of, file_paths, issues, path_of, path_text, repaired
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -150,6 +151,37 @@ def test_exclusive_bounds_and_nullable_of_openapi_are_those_of_json_schema() -> 
     assert found is not None
     assert found["properties"]["p"] == {"type": ["number", "null"], "exclusiveMinimum": 0}
     assert found["properties"]["size"] == {"type": ["string", "null"], "enum": ["s", "l", None], "default": "s"}
+
+
+def test_a_models_schema_and_its_long_answers_hold_nobody_up() -> None:
+    """These checks are made by an interpreted library: a few millions of them would take the event loop a minute."""
+    started = time.monotonic()
+    levels = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    doubling = {"$defs": {**levels, "d40": {"type": "string"}}, "properties": {"prompt": {"$ref": "#/$defs/d0"}}}
+    assert "more than the limit of 10,000 schemas" in str(fault_of(doubling))
+    assert "leads nowhere" in str(fault_of({"properties": {"prompt": {"$ref": "#/$defs/d"}}}))
+    wide = {"properties": {"seeds": {"items": {"anyOf": [{"type": "string"}, {"type": "null"}] * 10}}}}
+    assert fault_of(wide) is None
+    (issue,) = issues({"seeds": [1] * 10_000}, wide)
+    assert (issue.field, issue.severity) == ("$.input", "error")
+    assert "more than the limit of 100,000 evaluations" in issue.message
+    # A list that may be one of several kinds of lists of files.
+    files = {"items": {"format": "uri"}}
+    assert len(file_paths(["a"] * 40_000, {"anyOf": [files, files, {"oneOf": [files]}]})) == 40_000
+    # An answer that is too long to be checked is no wrong one.
+    answer = ProviderResponse(provider="p", model="m", operation="o", output=[[0.5] * 500] * 500)
+    found = audited(answer, {"items": {"items": {"type": "number"}}})
+    assert found.usable
+    assert [each.code for each in found.findings] == ["unchecked", "no_usage"]
+    assert time.monotonic() - started < 5
+
+
+def test_an_answers_schema_refers_to_its_own_root() -> None:
+    shape = {"items": {"$ref": "#/$defs/score"}, "$defs": {"score": {"type": "integer"}}}
+    found = audited(ProviderResponse(provider="p", model="m", operation="o", output=[1, "two"]), shape)
+    assert [(each.code, each.message.partition(":")[0]) for each in found.findings] == [
+        ("shape", "output[1]"), ("no_usage", "the provider did not say what the call used"),
+    ]  # fmt: skip
 
 
 @given(st.lists(st.one_of(st.integers(min_value=0, max_value=999), st.text(min_size=1)), max_size=6))
