@@ -6,9 +6,11 @@ import contextlib
 import itertools
 import logging
 import os
+import queue
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,14 +28,15 @@ from cluster.embedded import start_postgres, start_redis, stop_postgres, stop_re
 from storage.engine import Database
 from storage.migrations import schema
 
-_numbers = itertools.count()
-
 # On a slow or busy machine one example may take any time, and what a change is judged by is the same each time.
 hypothesis.settings.register_profile(
     "hyvve", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("hyvve")
 
+
+# How many databases stand ready for tests to come.
+_DATABASES_AHEAD = 2
 
 # A shell starts background jobs with interrupts ignored, and children inherit that: tests of Ctrl-C would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -69,11 +72,63 @@ def database_from_template(postgres: str, name: str) -> Iterator[str]:
     _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class Databases:
+    """Migrated, empty databases, made ahead of the tests that take them: PostgreSQL writes hundreds of files for each.
+    What a test gives back is dropped, and nobody gets it again.
+    """
+
+    def __init__(self, postgres: str) -> None:
+        self._postgres = postgres
+        self._used: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
+        self._wanted = threading.Semaphore(_DATABASES_AHEAD)
+        self._closed = False
+        self._thread = threading.Thread(target=self._make, name="databases", daemon=True)
+        self._thread.start()
+
+    def take(self) -> str:
+        """The name of a database that is the caller's alone."""
+        found = self._ready.get(timeout=120)
+        self._wanted.release()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def give_back(self, name: str) -> None:
+        self._used.put(name)
+
+    def close(self) -> None:
+        self._closed = True
+        self._wanted.release()
+        self._thread.join()
+
+    def _make(self) -> None:
+        for number in itertools.count():
+            self._wanted.acquire()
+            if self._closed:
+                return
+            try:
+                _execute(self._postgres, f"CREATE DATABASE test_{number} TEMPLATE template_hyvve")
+                self._ready.put(f"test_{number}")
+                while not self._used.empty():
+                    _execute(self._postgres, f"DROP DATABASE {self._used.get()} WITH (FORCE)")
+            except Exception as error:  # the test that asks for a database is told
+                self._ready.put(error)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: str) -> Iterator[Databases]:
+    databases = Databases(postgres)
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
+def database_url(postgres: str, databases: Databases) -> Iterator[str]:
     """A migrated, empty database of this test's own."""
-    with database_from_template(postgres, f"test_{next(_numbers)}") as url:
-        yield url
+    name = databases.take()
+    yield _named(postgres, name)
+    databases.give_back(name)
 
 
 @pytest.fixture
