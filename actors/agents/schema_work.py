@@ -56,6 +56,27 @@ def embedded(schema: Mapping[str, Any], part_id: str) -> dict[str, Any]:
     return made
 
 
+def parts_of(schema: Any) -> dict[str, dict[str, Any]]:
+    """Parts that are `embedded`, by id. Raises `ValueError` for those that a validator may see otherwise."""
+    if "$schema" in _dict(schema) or "$id" in _dict(schema):
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for each in (part for name in _OF_PARTS for part in _dict(_dict(schema).get(name)).values()):
+        if isinstance(each, dict) and _leads_away(part_id := each.get(_id_keyword(each))):
+            if _PART_ID.fullmatch(part_id) is None or ("$ref" in each and _refers_alone(each)):
+                raise ValueError(f"has the id {part_id[:100]!r} within it, which changes where references lead")
+            found[part_id] = each
+    ids = {"$id", *map(_id_keyword, found.values())} if found else set()
+    if sum(_leads_away(each.get(name)) for each in _objects(schema) for name in ids) != len(found):
+        raise ValueError("has further ids within it, which change where references lead")
+    return found
+
+
+def homes_in(parts: Mapping[str, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Of what stands within a part, by identity: the part, which references there lead to."""
+    return {id(each): part for part in parts.values() for each in _objects(part)}
+
+
 class Meter:
     """Counts for one schema. Raises `ValueError` for one whose work cannot be told by reading it.
 
@@ -64,9 +85,8 @@ class Meter:
 
     def __init__(self, schema: Any, *, has_parts: bool = False) -> None:
         self._schema = schema
-        self._parts = _parts(schema) if has_parts else {}
-        # Of what stands within a part, by identity: the part.
-        self._homes = {id(each): part for part in self._parts.values() for each in _objects(part)}
+        self._parts = parts_of(schema) if has_parts else {}
+        self._homes = homes_in(self._parts)
         self._anchors: dict[tuple[int, str], Any] = {}
         self._ids = {"$id", *map(_id_keyword, _objects(schema))}
         self._weight = 0
@@ -193,22 +213,6 @@ class _Frame:
                 _weight(schema) + (len(value) // _CHARS if isinstance(value, str) else 0) if sizes is None
                 else _ERROR + (len(schema) + len(_list(schema.get("required")))) * sizes.get(id(value), _NODE)
             )  # fmt: skip
-
-
-def _parts(schema: Any) -> dict[str, dict[str, Any]]:
-    """Parts that are schemas of their own, by id. Raises `ValueError` for those that a validator may see otherwise."""
-    if "$schema" in _dict(schema) or "$id" in _dict(schema):
-        return {}
-    found: dict[str, dict[str, Any]] = {}
-    for each in (part for name in _OF_PARTS for part in _dict(_dict(schema).get(name)).values()):
-        if isinstance(each, dict) and _leads_away(part_id := each.get(_id_keyword(each))):
-            if _PART_ID.fullmatch(part_id) is None or ("$ref" in each and _refers_alone(each)):
-                raise ValueError(f"has the id {part_id[:100]!r} within it, which changes where references lead")
-            found[part_id] = each
-    ids = {"$id", *map(_id_keyword, found.values())} if found else set()
-    if sum(_leads_away(each.get(name)) for each in _objects(schema) for name in ids) != len(found):
-        raise ValueError("has further ids within it, which change where references lead")
-    return found
 
 
 def _leads_away(schema_id: Any) -> TypeGuard[str]:

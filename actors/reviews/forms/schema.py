@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from actors.agents.documents import MAX_DEPTH, depth_of, size_of
+from actors.agents.schema_work import homes_in, parts_of
 from actors.errors import FormSchemaError
 from actors.reviews.forms.paths import EACH, Path, found, written
 
@@ -115,6 +117,9 @@ def read_schema(schema: Any, example: Any = None) -> FormSchema:
     if size > MAX_SCHEMA_BYTES:
         raise FormSchemaError(f"the schema has {size:,} bytes; the limit is {MAX_SCHEMA_BYTES:,}")
     reader = _Reader(schema, example or {})
+    with suppress(ValueError):  # ids that lead elsewhere: none is followed
+        reader.parts = parts_of(schema)
+        reader.homes = homes_in(reader.parts)
     return reader.read()
 
 
@@ -126,6 +131,9 @@ class _Reader:
     work: int = 0
     count: int = 0
     carried: int = 0
+    # Parts that are schemas of their own, by id, and of what stands within one, by identity, the part.
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    homes: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def read(self) -> FormSchema:
         top: Any = self.root
@@ -249,7 +257,7 @@ class _Reader:
         merged = {key: value for key, value in raw.items() if key not in {"$ref", "allOf"}}
         layers: list[tuple[Any, frozenset[str]]] = []
         if "$ref" in raw:
-            layers.append(self._target(raw["$ref"], trail, path))
+            layers.append(self._target(raw["$ref"], self.homes.get(id(raw), self.root), trail, path))
         parts = raw.get("allOf")
         layers += [(part, trail) for part in parts] if isinstance(parts, list) else []
         reached = trail
@@ -259,17 +267,20 @@ class _Reader:
             _merge(merged, inner)
         return merged, reached
 
-    def _target(self, ref: Any, trail: frozenset[str], path: Path) -> tuple[Any, frozenset[str]]:
-        if not isinstance(ref, str) or not ref.startswith("#"):
+    def _target(self, ref: Any, home: dict[str, Any], trail: frozenset[str], path: Path) -> tuple[Any, frozenset[str]]:
+        """What a reference leads to that stands in the schema `home`: the whole, or a part with an id of its own."""
+        part_id, _, pointer = ref.partition("#") if isinstance(ref, str) else ("?", "", "")
+        target: Any = self.parts.get(part_id) if part_id else home
+        if target is None:
             self.notes.append(
                 f"{written(path)}: the reference {str(ref)[:100]!r} leads out of the schema; not followed"
             )
             return {}, trail
-        if ref in trail:
+        followed = f"{id(target)}#{pointer}"
+        if followed in trail:
             self.notes.append(f"{written(path)}: {ref[:100]} holds itself; it is one field from here on")
             return {}, trail
-        target: Any = self.root
-        for step in ref[1:].split("/")[1:]:
+        for step in pointer.split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
             if isinstance(target, dict) and name in target:
                 target = target[name]
@@ -278,7 +289,7 @@ class _Reader:
             else:
                 self.notes.append(f"{written(path)}: the schema has no {ref[:100]}")
                 return {}, trail
-        return target, trail | {ref}
+        return target, trail | {followed}
 
     def _chosen(
         self, schema: dict[str, Any], trail: frozenset[str], path: Path

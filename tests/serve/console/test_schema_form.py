@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actors.agents.schema_work import embedded
 from serve.console.schema_form import Entry, Group, filled, form_of, pick_among, refilled
 from tests.serve.console.seeds import SCHEMA
 
@@ -51,6 +52,21 @@ def test_each_field_has_the_control_of_its_type_and_comes_back_as_it() -> None:
     assert (made, faults) == (
         {"prompt": "new\nwords", "aspect_ratio": "1:1", "steps": 7, "tags": ["x", "y"], "upscale": True}, {},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", [{}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
+def test_an_answer_whose_schema_refers_within_itself_has_the_controls_of_its_fields(dialect: dict[str, Any]) -> None:
+    """As pydantic and zod write them: the node's schema stands within that of the review."""
+    mood = {"enum": ["calm", "wild"]}
+    told = {"type": "object", "properties": {"mood": {"$ref": "#/definitions/mood"}, "score": {"type": "integer"}}}
+    schema = {"$ref": "#/definitions/told", "definitions": {"told": told, "mood": mood}, **dialect}
+    around = {
+        "type": "object",
+        "properties": {"output": embedded(schema, "urn:hyvve:output")},
+        "definitions": {"mood": {}},
+    }
+    form = form_of({"output": {"mood": "calm", "score": 7}}, around)
+    assert {entry.label: entry.control for entry in form.entries()} == {"mood": "choice", "score": "number"}
 
 
 @pytest.mark.parametrize("needed", [True, False])
