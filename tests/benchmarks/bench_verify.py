@@ -6,7 +6,7 @@
     the batch runner and this process, from the batch's start to its end, threads included. PostgreSQL, Redis, Ray's
     daemons and the stub are counted apart and printed;
 (c) the local scorer against bare `SentenceTransformer.encode` (see bench_local.py);
-(d) 20,000 contributions: the rate of the last fifth within 10 % of the first fifth's, the runner's memory flat.
+(d) 20,000 contributions: the rate of the last fifth at least 0.9 of the first fifth's, the runner's memory flat.
 
 (b) and (d) are one run. Contributions are texts of 120 random words (about 850 bytes), no two alike, in the local blob
 store. Exits 1 on a miss. `--quick` is a tenth of the size.
@@ -146,7 +146,7 @@ async def on_ray(storage: StorageSettings, misses: Misses, *, quick: bool, parts
         rate = count / run.ours
         misses.check("contributions per CPU-second of ours", rate, "at least 300", ok=rate >= 300)
         ratio = run.fifths[-1] / run.fifths[0]
-        misses.check("last fifth's rate / first's", ratio, "0.9 to 1.1", ok=quick or ratio >= 0.9)
+        misses.check("last fifth's rate / first's", ratio, "at least 0.9: it gets no slower", ok=quick or ratio >= 0.9)
         grown = run.memory[-1] - run.memory[len(run.memory) // 5]
         misses.check("runner's memory grown by, MiB", grown, "at most 16", ok=grown <= 16)
     await database.close()
