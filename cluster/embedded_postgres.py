@@ -17,14 +17,14 @@ from typing import Any
 from cluster.directory import DataDirectory
 from cluster.errors import EmbeddedServiceError
 from cluster.locks import exclusive
-from cluster.processes import Process, process_of_pidfile, wait_gone
+from cluster.processes import Process, named_in_a_command, process_of_pidfile, wait_gone
 
 VERSION = 18
 # Every replica and every worker keeps a pool; PostgreSQL's default of 100 is soon spent.
 MAX_CONNECTIONS = 200
 # After a crash the write-ahead log is replayed before the first connection: minutes, on a large database.
 _START_TIMEOUT_S = 600.0
-# A server that has written no file of its own by then has ended.
+# For so long nobody asks whether a server that has written no file yet still runs: looking at all processes costs.
 _LAUNCH_S = 2.0
 _STOP_TIMEOUT_S = 60.0
 _PORT = 5432  # only names the socket
@@ -145,7 +145,7 @@ class EmbeddedPostgres:
                 psycopg.connect(conninfo, connect_timeout=5).close()
             except psycopg.OperationalError as error:
                 waited = time.monotonic() - began
-                if self.process() is None and time.monotonic() - launched > _LAUNCH_S:
+                if time.monotonic() - launched > _LAUNCH_S and not self._runs():
                     if relaunches == 20:
                         raise self._failure("stopped while starting") from error
                     relaunches += 1
@@ -158,6 +158,10 @@ class EmbeddedPostgres:
                 time.sleep(0.01)
             else:
                 return
+
+    def _runs(self) -> bool:
+        """Also of a server that on a busy machine has not come to write its pid."""
+        return self.process() is not None or named_in_a_command(self._files)
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         options: dict[str, Any] = {}

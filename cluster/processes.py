@@ -45,6 +45,15 @@ def same_process(pid: int, create_time: float) -> psutil.Process | None:
     return None
 
 
+def named_in_a_command(path: Path) -> bool:
+    """Whether some live process's command line has this path."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(str(path) in argument for argument in process.cmdline()):
+                return True
+    return False
+
+
 def leftovers(data_dir: Path) -> list[psutil.Process]:
     """Every process, this one excepted, that an `up` in `data_dir` started and that still runs."""
     found = []
