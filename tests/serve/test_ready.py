@@ -44,6 +44,7 @@ async def asked(
     return answer.status_code, answer.json()["checks"]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("kind", [Unready, Silent])
 async def test_a_cluster_that_drives_no_batches_is_named(
     database: Database, storage_settings: StorageSettings, kind: type[LengthVerification]

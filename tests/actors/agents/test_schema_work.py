@@ -63,6 +63,7 @@ def test_schemas_that_people_write_are_taken_and_their_faults_named() -> None:
     assert violations([{"n": n} for n in range(20_000)], {"items": {"properties": {"n": {"type": "integer"}}}}) == []
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
@@ -89,6 +90,7 @@ def test_what_would_never_end_is_refused_when_it_is_saved_and_when_it_is_met(sch
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.timed
 def test_what_only_a_value_makes_too_much_is_refused_then() -> None:
     twice = {
         "$defs": {

@@ -170,6 +170,7 @@ def test_branches_that_run_at_once_meet_where_both_lead_and_loops_never_wait_for
     assert Paths(again).gates("a") == {"a": set(), "b": {"a"}, "c": {"a"}, "d": {"a", "b", "c"}}
 
 
+@pytest.mark.timed
 def test_the_joins_of_the_largest_definition_are_found_before_other_runs_would_notice() -> None:
     def condition(number: int) -> dict[str, Any]:
         return {"type": "ON_SCRATCHPAD", "path": f"k{number}", "operator": "exists"}

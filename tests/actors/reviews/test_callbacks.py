@@ -190,6 +190,7 @@ async def test_two_senders_send_each_callback_once(team: Team, receiver: Receive
     assert sorted(each["data"]["run_id"] for each in receiver.taken) == sorted(str(run.run_id) for run in runs)
 
 
+@pytest.mark.timed
 async def test_receivers_that_hang_hold_up_no_others(team: Team, receiver: Receiver) -> None:
     async with Receiver() as hanging:
         hanging.script.extend([Reply(b"", 204, delay_s=3.0)] * 100)

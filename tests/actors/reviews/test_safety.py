@@ -54,6 +54,7 @@ def test_what_is_too_long_to_read_is_said_to_be_unread() -> None:
     assert not scanned(deep).complete
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(
     "text",
     [

@@ -237,6 +237,7 @@ async def test_the_hash_is_of_the_bytes_not_of_what_was_kept() -> None:
     assert one.content_hash != two.content_hash
 
 
+@pytest.mark.timed
 async def test_short_texts_are_cheap() -> None:
     """20,000 of them must not be what a batch spends its time on."""
     words = json.dumps(list(range(60))).encode()

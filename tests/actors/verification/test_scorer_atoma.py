@@ -53,6 +53,7 @@ async def test_in_confidential_mode_only_the_node_can_read_the_content(stub: Ato
     assert b"recipe" not in sealed
 
 
+@pytest.mark.timed
 async def test_confidential_calls_run_at_the_same_time(stub: AtomaStub) -> None:
     stub.answer = lambda _: judgement(delay_s=1.0)
     chosen = ScorerSettings(kind="atoma", base_url=stub.url, api_key=SecretStr("a-1"), confidential=True, concurrency=8)

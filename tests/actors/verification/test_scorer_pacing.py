@@ -175,6 +175,7 @@ def redis_pair(limits: Limits, redis_url: str) -> list[Pacer]:
     return [worker(limits, redis_url) for _ in range(2)]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("pacers", [local_pair, redis_pair])
 async def test_the_rate_holds_over_all_workers(redis_url: str, pacers: Callable[[Limits, str], list[Pacer]]) -> None:
     limits, provider = Limits(50, per_minute=3000), Provider(0.01)  # 50 a second
@@ -194,6 +195,7 @@ async def test_the_rate_holds_over_all_workers(redis_url: str, pacers: Callable[
     await asyncio.gather(*(pacer.close() for pacer in workers))
 
 
+@pytest.mark.timed
 async def test_a_slow_rate_lets_one_call_of_an_idle_provider_through_at_once(redis_url: str) -> None:
     limits, provider = Limits(10, per_minute=30), Provider(0.0)
     pacer = worker(limits, redis_url)
@@ -260,6 +262,7 @@ async def test_a_ledger_that_breaks_fails_the_calls_that_wait_instead_of_holding
     await pacer.close()
 
 
+@pytest.mark.timed
 async def test_the_shared_limits_cost_little(redis_url: str) -> None:
     limits, provider = Limits(64), Provider(0.0)
     pacer = worker(limits, redis_url)

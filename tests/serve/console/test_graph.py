@@ -55,6 +55,7 @@ def test_names_in_a_graph_are_text() -> None:
     assert re.search("&lt;/text&gt;&lt;script", image)
 
 
+@pytest.mark.timed
 def test_a_workflow_of_the_most_nodes_is_drawn_at_once() -> None:
     import time  # noqa: PLC0415
 

@@ -217,6 +217,7 @@ async def full(app: FastAPI, database: Database, tmp_path: Path) -> seeds.Seeded
     return await seeds.seed_campaign(database, tmp_path, pieces)
 
 
+@pytest.mark.timed
 async def test_pages_take_the_server_less_than_100_ms(client: httpx.AsyncClient, full: seeds.Seeded) -> None:
     await signed_in(client, wallet=seeds.CREATOR)
     for path in ("/", "/campaigns", f"/campaigns/{full.campaign_id}", "/runs", "/reviews", "/workflows", "/schedules"):
@@ -229,6 +230,7 @@ async def test_pages_take_the_server_less_than_100_ms(client: httpx.AsyncClient,
         assert min(took) < 0.1, (path, took)
 
 
+@pytest.mark.timed
 async def test_a_queue_of_a_thousand_takes_the_server_less_than_100_ms(site: Site) -> None:
     question = {**seeds.comparison(), "deadline": {"timeout_s": 86400}}
     await site.people.waiting(1000, at=["comparison"], question=question)
