@@ -38,6 +38,9 @@ hypothesis.settings.load_profile("hyvve")
 # How many databases stand ready for tests to come.
 _DATABASES_AHEAD = 2
 
+# A console takes its width from it when it is made, and tests that give one of their own come too late for that.
+os.environ.pop("COLUMNS", None)
+
 # A shell starts background jobs with interrupts ignored, and children inherit that: tests of Ctrl-C would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
