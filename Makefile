@@ -1,7 +1,7 @@
 # Everything a newcomer runs. Each target sets up what it needs; `make setup` is instant when nothing changed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
-TEST_JOBS ?= 1
+TEST_JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-done
 # A Ray cluster is a dozen processes that import a thousand modules each. Where nobody may keep what was compiled, each of
@@ -29,17 +29,12 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/bootstrap.txt
 demo: $(STAMP) ## verify a sample campaign, start to finish, on this machine
 	$(BIN)/python -m cluster.demo
 
-# With TEST_JOBS above 1, what starts clusters or holds a limit of time has the machine to itself, and then so many files of the rest
-# are tested side by side.
+# What starts clusters or holds a limit of time has the machine to itself, and then so many files of the rest are tested side by side.
 test: $(STAMP) ## every test; TEST_JOBS=4 for four at a time of those that need no cluster
-ifeq ($(TEST_JOBS),1)
-	$(BIN)/python -m pytest --durations=40
-else
 	@failed=0; \
 	$(BIN)/python -m pytest --durations=40 -m "cluster or timed" || failed=1; \
 	$(BIN)/python -m pytest --durations=40 -m "not (cluster or timed)" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder || failed=1; \
 	exit $$failed
-endif
 
 check: $(STAMP) ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
