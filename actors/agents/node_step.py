@@ -9,6 +9,7 @@ A model that has answered is not asked again because a tool or a person comes af
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,7 @@ class Workshop:
     open_context: OpenContext
 
 
-class NodeStep:
+class NodeStep(ABC):
     """A step of one node. Holds no state of its own: runs at once share it."""
 
     def __init__(self, definition: WorkflowDefinition, node: Node, routing: Routing, workshop: Workshop) -> None:
@@ -58,8 +59,9 @@ class NodeStep:
             )
         return {name: workshop.tools[name] for name in allowed}
 
+    @abstractmethod
     async def __call__(self, state: WorkflowState) -> Goto:
-        raise NotImplementedError
+        """Do the step, and say where the run goes on."""
 
     def turn(self, state: WorkflowState) -> Turn | None:
         """The node's turn as it stands; `None` where it is just entered. Raises `RecursionLimitError`, and

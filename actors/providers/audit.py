@@ -32,10 +32,8 @@ def audited(response: ProviderResponse, output_schema: Mapping[str, Any] | None)
     if response.refusal is None and is_empty(response):
         found("empty", "error", "the answer holds no text, no file and no value")
     elif output_schema is not None and response.output is not None:
-        given, shape = (
-            {"output": response.output},
-            {"properties": {"output": embedded(output_schema, "urn:hyvve:output")}},
-        )
+        given = {"output": response.output}
+        shape = {"properties": {"output": embedded(output_schema, "urn:hyvve:output")}}
         if (reason := schema.too_much(given, shape)) is not None:
             found("unchecked", "info", f"output: {reason}")
         else:

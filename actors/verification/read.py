@@ -123,6 +123,7 @@ async def _read_pdf(data: bytes, limits: ReadLimits, extract: Extract) -> Conten
         "max_tokens": limits.max_tokens,
         "max_expanded_bytes": limits.max_expanded_bytes,
         "preview": extract == "preview",
+        "scans": False,
         # Streams, what is parsed of them, and the text.
         "memory": 8 * limits.max_expanded_bytes,
     }

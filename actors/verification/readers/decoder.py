@@ -90,7 +90,7 @@ def _read(request: dict[str, Any], data: bytes) -> dict[str, Any]:
             max_tokens=request["max_tokens"],
             max_expanded_bytes=request["max_expanded_bytes"],
             preview=request["preview"],
-            scans=request.get("scans", False),
+            scans=request["scans"],
         )
     if request["read"] == "pdf_page":
         return draw_page(

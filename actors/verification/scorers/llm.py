@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,7 +29,7 @@ class Completion:
     usage: dict[str, int] = field(default_factory=dict)
 
 
-class LLMScorer:
+class LLMScorer(ABC):
     """Scores by asking a model. A provider implements `complete`, and `close` for its client.
 
     Belongs to the event loop it first scores on. As many contents are asked about at once as the pacer gives slots.
@@ -47,9 +48,9 @@ class LLMScorer:
         # Of the last brief: callers that score a campaign content by content need it written once.
         self._writer: PromptWriter | None = None
 
+    @abstractmethod
     async def complete(self, prompt: Prompt, content: Content) -> Completion:
         """Ask once. Raises a `ScorerError` of the class that says whether another try can help."""
-        raise NotImplementedError
 
     async def score_many(self, brief: Brief, contents: Sequence[Content]) -> list[Score | HyvveError]:
         """One entry per content, in order: its score, or the error that became of it."""

@@ -28,6 +28,14 @@ async def people(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIter
         yield made
 
 
+async def asked(people: Verdicts) -> tuple[Population, Review]:
+    """A campaign of one contribution, and what a person is asked about its verdict."""
+    population = await people.campaign(distinct(1, asking="mark 71"))
+    await people.verified(population)
+    (review,) = await people.waiting(1)
+    return population, review
+
+
 async def history(people: Verdicts, population: Population, number: int = 0) -> list[VerificationResult]:
     """A contribution's results, oldest first."""
     async with people.database.read() as session:
@@ -142,9 +150,7 @@ async def test_verifying_anew_closes_the_older_question_and_asks_a_new_one(peopl
 
 
 async def test_an_outage_closes_no_question(people: Verdicts) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     failed = ResultRow(
         campaign_id=population.campaign_id, contribution_id=population.contribution_ids[0], contributor="0x0000",
         verdict="ERROR", reasoning="down", error_code="scorer_unavailable",
@@ -156,9 +162,7 @@ async def test_an_outage_closes_no_question(people: Verdicts) -> None:
 
 
 async def test_what_a_person_decided_on_this_content_stands(people: Verdicts) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     await people.decide(review, "reject", reason="dull")
     batch_id = await people.verified(population)
     assert (await people.contribution(population.contribution_ids[0])).verdict == "REJECT"
@@ -183,9 +187,7 @@ async def accepted(people: Verdicts, review: Review, reason: str) -> None:
 async def test_what_was_decided_stands_though_its_content_is_verified_anew_before_it_is_written(
     people: Verdicts,
 ) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     await accepted(people, review, "dull")
     batch_id = await people.verified(population)  # another REVIEW, about which another question is asked
     await people.engine.host()
@@ -225,9 +227,7 @@ async def until_it_waits(people: Verdicts) -> None:
 async def test_a_verification_that_waits_while_a_decision_is_written_asks_nobody_and_changes_nothing(
     people: Verdicts,
 ) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     await accepted(people, review, "dull")
     (machine,) = await history(people, population)
     async with people.database.begin() as session:
@@ -245,9 +245,7 @@ async def test_a_verification_that_waits_while_a_decision_is_written_asks_nobody
 
 
 async def test_a_verification_that_waits_while_a_decision_is_accepted_does_not_end_its_run(people: Verdicts) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     (host,) = people.engine.hosts
     await people.engine.stop(host)
     (machine,) = await history(people, population)
@@ -269,9 +267,7 @@ async def test_a_verification_that_waits_while_a_decision_is_accepted_does_not_e
 
 
 async def test_a_decision_on_content_that_was_replaced_meanwhile_writes_nothing(people: Verdicts) -> None:
-    population = await people.campaign(distinct(1, asking="mark 71"))
-    await people.verified(population)
-    (review,) = await people.waiting(1)
+    population, review = await asked(people)
     await accepted(people, review, "dull")
     changed = ResultRow(
         campaign_id=population.campaign_id, contribution_id=population.contribution_ids[0], contributor="0x0000",
