@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements/lock.txt requirements/bootstrap.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bootstrap.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@$(BIN)/python -c 'from cluster.ray_cluster import import_application; import_application()'
+	@$(BIN)/python -c 'import actors.agents.kind, actors.reviews.teams.kind, actors.runs.actor, actors.schedules.actor, actors.verification.actor, cluster.supervisor, serve.app, serve.deployment'
 	@touch $(STAMP)
 
 demo: $(STAMP) ## verify a sample campaign, start to finish, on this machine

@@ -171,15 +171,14 @@ def join(settings: Settings) -> Node:
     return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
 
 
-def import_application() -> None:
-    """Import the API, which takes a second or two: do it while Ray starts."""
-    import actors.verification.actor  # noqa: F401, PLC0415
+def import_serve() -> None:
+    """Import Ray Serve, which takes a second or two: do it while Ray starts."""
     import serve.deployment  # noqa: F401, PLC0415
 
 
 def application(settings: Settings, *, dashboard_url: str | None) -> Application:
     """The API as Serve deploys it; `dashboard_url` is where the console's links lead, unless settings know better."""
-    from actors.verification.actor import RayVerification  # noqa: PLC0415
+    from actors.verification.opening import open_on_cluster  # noqa: PLC0415
     from serve.deployment import deployment  # noqa: PLC0415
 
     if settings.serve.dashboard_url is not None:
@@ -188,7 +187,7 @@ def application(settings: Settings, *, dashboard_url: str | None) -> Application
         storage_settings=settings.storage,
         serve_settings=settings.serve.model_copy(update={"dashboard_url": dashboard_url}),
         verification_settings=settings.actors.verification,
-        open_verification=RayVerification,
+        open_verification=open_on_cluster,
         run_settings=settings.actors.runs,
         agents_settings=settings.actors.agents,
         provider_settings=settings.actors.providers,

@@ -130,7 +130,7 @@ class Supervisor:
         scorer = _Beside(self._check_scorer)
         import ray  # noqa: F401, PLC0415 - half a second, while the services start
 
-        imported = _Beside(ray_cluster.import_application) if self._api else None
+        imported = _Beside(ray_cluster.import_serve) if self._api else None
         if not (cluster.embedded_postgres and cluster.embedded_redis):
             services.result()  # what is given may be wrong, and that is told before Ray is started for nothing
         services.raise_failure()
@@ -357,4 +357,7 @@ def main(environ: Mapping[str, str], arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ, sys.argv[1:]))
+    code = main(os.environ, sys.argv[1:])
+    sys.stdout.flush()
+    # A thread that asked something of Ray when Ray was stopped is never answered, turns for ever, and would keep us.
+    os._exit(code)

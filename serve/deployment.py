@@ -1,31 +1,34 @@
 """The API as a Ray Serve application: each replica builds the app of `serve/app.py` from settings.
 
-The process that starts Ray applies `serve.ray_environment.SERVE_ENVIRONMENT` first, and imports this module after.
+The process that starts Ray applies `serve.ray_environment.SERVE_ENVIRONMENT` first, and imports this module after. It
+does not load the API for that, which takes seconds: only a replica needs it.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import ray.serve
-from fastapi import FastAPI
 from ray.serve.config import BackpressureConfig
 from ray.serve.deployment import Application
 from ray.serve.schema import LoggingConfig
 
-from actors.detached import Whereabouts
 from actors.settings import AgentsSettings, ProviderSettings, ReviewSettings, RunSettings, VerificationSettings
-from actors.verification.service import VerificationService
 from serve import ingress
-from serve.app import build_app
 from serve.settings import ServeSettings
-from storage.engine import Database
 from storage.settings import StorageSettings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from actors.verification.service import VerificationService
+    from storage.engine import Database
 
 NAME = "hyvve"
 
-VerificationFactory = Callable[[Database, StorageSettings, VerificationSettings], VerificationService]
+VerificationFactory = Callable[["Database", StorageSettings, VerificationSettings], "VerificationService"]
 
 
 class Api:
@@ -54,8 +57,24 @@ class Api:
         self._database: Database | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
+        # Nearly all of the objects that are made now stay, and each collection would look at all of them again.
+        gc.disable()
+        try:
+            app = self._build()
+        finally:
+            gc.enable()
+        ingress.built(app)
+        # What is loaded by now stays: a full collection of garbage through all of it holds every request up.
+        gc.freeze()
+        return app
+
+    def _build(self) -> FastAPI:
+        from actors.detached import Whereabouts  # noqa: PLC0415 - of a replica alone, as the next two
+        from serve.app import build_app  # noqa: PLC0415
+        from storage.engine import Database  # noqa: PLC0415
+
         self._database = Database(self._storage.database_url, pool_size=self._storage.pool_size)
-        app = build_app(
+        return build_app(
             database=self._database,
             storage_settings=self._storage,
             serve_settings=self._serve,
@@ -67,10 +86,6 @@ class Api:
             review_settings=self._reviews,
             find_actor=Whereabouts(self._storage).actor_id,
         )
-        ingress.built(app)
-        # What is loaded by now stays: a full collection of garbage through all of it holds every request up.
-        gc.freeze()
-        return app
 
     async def __del__(self) -> None:
         if self._database is not None:

@@ -3,6 +3,8 @@
 Serve calls `middlewares` in every process that listens (`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`), in a replica
 after its app was built. Its handling of a request costs about as much as all of a poll: it names the route, makes the
 request's metadata and context, counts it for scaling and backpressure, and watches the client with two tasks.
+
+The proxies load this module before they listen: it must not load the API.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.poll_route import is_poll
+from serve.poll_path import is_poll
 
 # Serve's own switch, a header of the request (RFC 8941 true).
 _UNWATCHED = (b"x-request-disconnect-disabled", b"?1")

@@ -18,20 +18,12 @@ from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from serve.deps import Services
+from serve.poll_path import PREFIX, is_poll
 from serve.schemas.fields import CampaignKey
 
 CampaignPath = Annotated[CampaignKey, Path(description="the campaign's id on its chain")]
 
 _KEY: TypeAdapter[str] = TypeAdapter(CampaignKey)
-_PREFIX = "/campaigns/"
-# Lists of campaigns live at these names.
-_TAKEN = frozenset({"all", "active"})
-
-
-def is_poll(path: str) -> bool:
-    """Whether this path names one campaign."""
-    key = path[len(_PREFIX) :]
-    return path.startswith(_PREFIX) and key != "" and "/" not in key and key not in _TAKEN
 
 
 class PollRoute(APIRoute):
@@ -45,7 +37,7 @@ class PollRoute(APIRoute):
             path = path.removeprefix(root)
         if not is_poll(path):
             return Match.NONE, {}
-        key = path[len(_PREFIX) :]
+        key = path[len(PREFIX) :]
         child = {"endpoint": self.endpoint, "path_params": {"onchain_campaign_id": key}, "route": self}
         # A POST to a name below /campaigns is another route's, or a 405.
         return (Match.FULL if scope["method"] in {"GET", "HEAD"} else Match.PARTIAL), child

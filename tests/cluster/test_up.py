@@ -396,6 +396,11 @@ def test_a_killed_supervisor_is_told_and_down_ends_what_it_left(hyvve: Running) 
 
 def test_when_the_command_that_shows_it_is_killed_everything_stops(data_dir: Path) -> None:
     """A closed terminal, or a killed shell, must not leave a cluster behind. Before the API is up is the hardest time."""
+    state = DataDirectory.at(data_dir).state
+
+    def found() -> dict[str, Any]:
+        return json.loads(state.read_text()) if state.exists() else {"steps": {}}  # type: ignore[no-any-return]
+
     viewer = subprocess.Popen(
         [HYVVE, "up"],
         env=clean_environment(HYVVE_DATA_DIR=str(data_dir), HYVVE_PORT=str(free_port()), HYVVE_CPUS="2"),
@@ -403,11 +408,12 @@ def test_when_the_command_that_shows_it_is_killed_everything_stops(data_dir: Pat
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: embedded.postgres(data_dir).process() is not None)
+        eventually(lambda: "PostgreSQL" in found()["steps"])
         viewer.kill()
         viewer.wait()
-        state = DataDirectory.at(data_dir).state
-        eventually(lambda: state.exists() and json.loads(state.read_text())["phase"] == "stopped")
+        eventually(lambda: found()["phase"] == "stopped")
         assert left(data_dir) == []
+        supervisor = found()
+        eventually(lambda: processes.same_process(supervisor["pid"], supervisor["create_time"]) is None, timeout_s=10)
     finally:
         processes.end(processes.leftovers(data_dir), grace_s=2)
