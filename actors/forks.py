@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from actors.agents import kind as workflows
 from actors.agents.workflow_runs import check_fork
 from actors.errors import RunConflictError
+from actors.kind_names import TEAM_COMPARISON, WORKFLOW
 from actors.reviews.teams import blindness
 from actors.runs.forking import ForkRule, as_it_was
 from storage import verdict_reviews
@@ -34,7 +34,7 @@ def not_while_blind(run: Run, given: Mapping[str, Any]) -> None:
 
 
 FORKS: Mapping[str, ForkRule] = {
-    workflows.NAME: check_fork,
+    WORKFLOW: check_fork,
     verdict_reviews.KIND: never_of_a_verdict,
-    blindness.COMPARISON: not_while_blind,
+    TEAM_COMPARISON: not_while_blind,
 }

@@ -16,13 +16,12 @@ from actors.agents.search.registry import open_search
 from actors.agents.tools.registry import TOOLS
 from actors.agents.workflow_state import begun, completed
 from actors.errors import MissingKeyError
+from actors.kind_names import WORKFLOW
 from actors.reviews.rows import Reviewed
 from actors.runs.kinds import Kind
 from actors.settings import ActorsSettings, SearchSettings
 from actors.verification.workplace import Setup, Workplace
 from storage.settings import StorageSettings
-
-NAME = "agent_workflow"
 
 # A definition's own limit counts agents' steps and ends a run with its name; this one is a net under it, for the steps
 # of gates that wait for branches.
@@ -36,7 +35,7 @@ def kind_of(workshop: Workshop) -> Kind:
         return graph.build(WorkflowDefinition.model_validate(spec["definition"]), workshop)
 
     return Kind(
-        name=NAME,
+        name=WORKFLOW,
         graph=build,
         state=begun,
         result=completed,

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from langchain_core.runnables import RunnableConfig
-
-from actors.agents import kind
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
-from actors.agents.workflow_state import Status, WorkflowState, begun, final_state
 from actors.errors import RunConflictError, RunInputError
-from actors.runs.checkpointer import GroupCommitSaver
+from actors.kind_names import WORKFLOW
 from actors.runs.service import Runs
 from storage.runs import Run
 from storage.workflows import Workflow
+
+if TYPE_CHECKING:
+    from actors.agents.reached_states import ReachedStates
+
+Status = Literal["COMPLETED", "ERROR", "PENDING", "AWAITING_HUMAN"]
 
 # Of the keys that a state does not have: a body holds a hundred thousand.
 _TOLD = 100
@@ -47,9 +48,8 @@ class WorkflowRuns:
     def __init__(self, runs: Runs, database_url: str) -> None:
         self._runs = runs
         self._database_url = database_url
-        self._opened = AsyncExitStack()
         self._opening = asyncio.Lock()
-        self._saver: GroupCommitSaver | None = None
+        self._states: ReachedStates | None = None
 
     async def start(
         self,
@@ -79,7 +79,7 @@ class WorkflowRuns:
             "definition": workflow.payload,
         }
         return await self._runs.start(
-            kind.NAME,
+            WORKFLOW,
             spec,
             given,
             owner=owner,
@@ -95,7 +95,7 @@ class WorkflowRuns:
         else, whose state a workflow would spoil.
         """
         found = await self._runs.list(thread_id=thread_id, limit=1, light=True)
-        if found and found[0].kind != kind.NAME:
+        if found and found[0].kind != WORKFLOW:
             raise RunConflictError(
                 f"thread {thread_id!r} is not a workflow's: leave thread_id out, or choose another", subject=thread_id
             )
@@ -110,7 +110,7 @@ class WorkflowRuns:
             if run.status == "waiting" and each["id"] not in run.resume
         )
         status = _status(run, waiting=bool(waiting))
-        state = run.output if run.output is not None else final_state(await self._values(run))
+        state = run.output if run.output is not None else await self._reached(run)
         return WorkflowOutcome(
             run_id=run.run_id,
             thread_id=run.thread_id,
@@ -122,20 +122,19 @@ class WorkflowRuns:
         )
 
     async def close(self) -> None:
-        await self._opened.aclose()
+        if self._states is not None:
+            await self._states.close()
 
-    async def _values(self, run: Run) -> Mapping[str, Any]:
-        """The state at the run's last checkpoint; before the first, what the run was given."""
+    async def _reached(self, run: Run) -> dict[str, Any]:
+        """The state of a run that has not come to its end."""
         async with self._opening:
-            if self._saver is None:
-                opening = GroupCommitSaver.open(self._database_url, readers=1)
-                self._saver = await self._opened.enter_async_context(opening)
-        config: RunnableConfig = {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}
-        async for found in self._saver.alist(config, filter={"run_id": str(run.run_id)}, limit=1):
-            values = found.checkpoint["channel_values"]
-            if "messages" in values:
-                return values
-        return begun(run.input) if "task_description" in run.input else {}
+            if self._states is None:
+                # LangGraph and LangChain are seconds to load: beside the event loop, and not before somebody asks.
+                await asyncio.to_thread(import_module, "actors.agents.reached_states")
+                from actors.agents.reached_states import ReachedStates  # noqa: PLC0415
+
+                self._states = await ReachedStates.open(self._database_url)
+        return await self._states.of(run)
 
 
 def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> None:
@@ -159,6 +158,8 @@ def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> Non
 
 def check_fork(_: Run, given: Mapping[str, Any]) -> None:
     """Raises `RunInputError` for what a workflow's state does not have; LangGraph would ignore it without a word."""
+    from actors.agents.workflow_state import WorkflowState  # noqa: PLC0415 - LangGraph; forks are rare
+
     known = ", ".join(WorkflowState.__annotations__)
     faults = [
         {"path": f"$.input.{key}", "message": f"is not in a workflow's state, which has {known}", "code": "unknown"}

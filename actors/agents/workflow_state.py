@@ -6,7 +6,7 @@ Everything in it is JSON or a LangChain message, so that every step can be kept 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypedDict, cast
+from typing import Annotated, Any, TypedDict, cast
 
 import orjson
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -162,6 +162,3 @@ def check_entered(scratchpad: Mapping[str, Any], *, by: str) -> None:
             subject=by,
             limit=MAX_SCRATCHPAD_BYTES,
         )
-
-
-Status = Literal["COMPLETED", "ERROR", "PENDING", "AWAITING_HUMAN"]

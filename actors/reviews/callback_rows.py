@@ -5,21 +5,25 @@ transaction of what it tells of.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
-from langgraph.types import Interrupt
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from actors.reviews.deadlines import Action, Clock
 from actors.reviews.question import Question, question_of
 from actors.runs.group_commit import Rows, Table
-from actors.runs.kinds import Questions
 from actors.runs.rows import shown
 from storage import callbacks
 from storage.clock import now
 from storage.reviews import Review
 from storage.runs import Run
+
+if TYPE_CHECKING:
+    from langgraph.types import Interrupt
+
+    from actors.runs.kinds import Questions
 
 
 class _Callbacks(Table):

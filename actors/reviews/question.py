@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from langgraph.types import interrupt
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from actors.agents.documents import size_of, unstorable
@@ -150,6 +149,8 @@ def review_id_of(run_id: UUID | None, checkpoint: str, round_: int = 1) -> UUID:
 
 def ask(question: Question) -> Outcome:
     """Wait for people's decision. In a graph's node alone, and before it acts: it is run again from its start."""
+    from langgraph.types import interrupt  # noqa: PLC0415 - of runs; who only reads questions waits for no LangGraph
+
     return outcome_of(interrupt(question.written()))
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import Response, StreamingResponse
 
 from actors.errors import ReviewConflictError, TeamRequestError
+from actors.kind_names import TEAM_COMPARISON, TEAM_RUN
 from actors.reviews import record
-from actors.reviews.teams import comparison, kind
 from actors.reviews.teams.state import State, state_of
 from serve import idempotency, wire
 from serve.auth import Principal, Speaker, authorize, owns, principal, require_owner
@@ -94,7 +94,7 @@ async def list_team_runs(
     rows = await given.teams.page(
         owner=wallet, unowned=wallet is None and caller.kind == "anonymous", states=state or (),
         parent_run_id=batch_id, session_id=session_id, since=since, after=after, limit=size,
-        of_kind=comparison.NAME if comparisons else kind.NAME,
+        of_kind=TEAM_COMPARISON if comparisons else TEAM_RUN,
     )  # fmt: skip
     cursor = str(rows[-1].run_id) if rows else None
     return wire.answer([schemas.of_summary(row) for row in rows], headers=wire.next_page(request, rows, size, cursor))

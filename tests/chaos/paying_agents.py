@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from actors.agents.deps import ToolContext
-from actors.agents.kind import NAME
 from actors.agents.tools.tool import Arguments, Tool, ToolResult
+from actors.kind_names import WORKFLOW
 from actors.runs.service import Runs
 from storage.ids import new_id
 from storage.runs import SHARDS, shard_of
@@ -68,7 +68,7 @@ class PayingAgents:
         for host in (0, 1, 0, 1):
             names = (str(new_id()) for _ in itertools.count())
             thread_id = next(name for name in names if shard_of(name) * 2 // SHARDS == host)
-            run = await self._runs.start(NAME, {"definition": DEFINITION}, given, thread_id=thread_id)
+            run = await self._runs.start(WORKFLOW, {"definition": DEFINITION}, given, thread_id=thread_id)
             self.places[run.run_id] = place
         async with asyncio.timeout(60):
             while sum(str(place) in call.text for call in self._llm.calls) < 4 * calls_each:

@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from actors.agents import kind as workflows
+from actors.kind_names import WORKFLOW
 from actors.reviews.service import Reviews
 from actors.runs.kinds import RunSetup
 from actors.runs.service import Runs
@@ -170,7 +170,7 @@ class Asked:
             edge("a", "END"), agent_configs=[agent(allowed_tools=tools)], nodes=[node("a", review=review)]
         )
         given = {"task_description": "the task", "initial_scratchpad": {}}
-        return (await self.runs.start(workflows.NAME, {"definition": definition}, given)).run_id
+        return (await self.runs.start(WORKFLOW, {"definition": definition}, given)).run_id
 
     async def verdicts(self, storage: StorageSettings, count: int) -> list[UUID]:
         """Runs that ask about so many verdicts REVIEW."""

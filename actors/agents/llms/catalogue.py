@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from langchain_core.language_models import BaseChatModel
-
-from actors.agents.llms.llm import LLM
 from actors.agents.llms.prices import Price, PriceList
 from actors.agents.llms.providers import PROVIDERS, Provider
 from actors.errors import MissingKeyError, UnknownLLMError
 from actors.settings import LLMProviderSettings, LLMSettings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from actors.agents.llms.llm import LLM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,9 @@ class LLMCatalogue:
             reach = self._reach(provider)
             if missing := provider.missing(reach):
                 raise MissingKeyError(f"the language model {choice!r} cannot be used: {missing}", subject=choice)
+            # LangChain: more than a second that who only lists and checks should not wait for.
+            from actors.agents.llms.llm import LLM  # noqa: PLC0415
+
             opened = self._opened[provider.name, model] = LLM(
                 choice=choice,
                 provider=provider.name,

@@ -6,12 +6,13 @@ Wire format: https://ai.google.dev/api/generate-content; streams are server-sent
 from __future__ import annotations
 
 import importlib.util
-from typing import cast
-
-from langchain_core.language_models import BaseChatModel
+from typing import TYPE_CHECKING, cast
 
 from actors.errors import MissingExtraError
 from actors.settings import LLMProviderSettings, LLMSettings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 
 def installed() -> bool:

@@ -6,12 +6,14 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create; streams
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from actors.settings import LLMProviderSettings, LLMSettings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 
 def opener(base_url: str) -> Callable[[str, LLMProviderSettings, LLMSettings], BaseChatModel]:

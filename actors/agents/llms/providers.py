@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-
-from langchain_core.language_models import BaseChatModel
+from typing import TYPE_CHECKING
 
 from actors.agents.llms import google, openai_compatible
 from actors.settings import LLMProviderSettings, LLMSettings
 from actors.verification.scorers import atoma, gemini
 from actors.verification.scorers import openai_compatible as openai
 
-Open = Callable[[str, LLMProviderSettings, LLMSettings], BaseChatModel]
-Close = Callable[[BaseChatModel], Awaitable[None]]
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+Open = Callable[[str, LLMProviderSettings, LLMSettings], "BaseChatModel"]
+Close = Callable[["BaseChatModel"], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
-from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -143,6 +142,8 @@ class Tool(Generic[ArgsT]):
 @cache
 def _parameters(args_model: type[BaseModel]) -> dict[str, Any]:
     """The schema of the arguments. Made once: it takes pydantic most of a millisecond."""
+    from langchain_core.utils.json_schema import dereference_refs  # noqa: PLC0415 - only a model is told of them
+
     whole = dereference_refs(args_model.model_json_schema())
     return {
         "type": "object",

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from actors.errors import RejectedError, ReviewTimeoutError
+from actors.kind_names import TEAM_COMPARISON
 from actors.runs.events import FollowedEvent
 from storage.run_events import RunEvent
 from storage.runs import ENDED, RETRIED, Run
 
-COMPARISON = "team_comparison"
 REASON = (
     "its answers are compared blindly: candidates, what they were sent and what they cost are told once it is decided"
 )
@@ -35,7 +35,7 @@ class Standing(Protocol):
 
 def withheld(run: Standing) -> str | None:
     """Why something of this run is not told, as a sentence; none where everything is."""
-    return REASON if run.kind == COMPARISON and not _is_decided(run) else None
+    return REASON if run.kind == TEAM_COMPARISON and not _is_decided(run) else None
 
 
 def _is_decided(run: Standing) -> bool:

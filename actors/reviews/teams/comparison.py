@@ -18,6 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 
 from actors.errors import PayloadFaultsError, ProviderError, RejectedError, ReviewTimeoutError
+from actors.kind_names import TEAM_COMPARISON
 from actors.providers.base import AIProvider
 from actors.providers.calling import called
 from actors.providers.models import Payload, ProviderResponse
@@ -26,7 +27,7 @@ from actors.reviews.forms.models import Form
 from actors.reviews.question import Part, Question, ask, review_id_of
 from actors.reviews.rows import Reviewed, keep
 from actors.reviews.teams import composing, output_files
-from actors.reviews.teams.blindness import CALL, CANDIDATE, COMPARISON
+from actors.reviews.teams.blindness import CALL, CANDIDATE
 from actors.reviews.teams.request import Candidate, Compared, ComparisonConfig, RunInput
 from actors.reviews.teams.subjects import cut, file_part
 from actors.reviews.teams.workshop import TeamWorkshop
@@ -34,7 +35,6 @@ from actors.runs.kinds import Kind
 from actors.runs.retrying import DEFAULT, ONCE, RetryPolicy, classify, durable
 from actors.runs.step import current
 
-NAME = COMPARISON
 CHECKPOINT = "comparison"
 _SIDES = "ABCD"
 _MOST_FILES = 20
@@ -64,7 +64,7 @@ def kind_of(workshop: TeamWorkshop, *, retry: RetryPolicy = DEFAULT) -> Kind:
     def build(spec: dict[str, Any]) -> ComparisonGraph:
         return _Comparison(workshop, int(spec["candidates"])).build()
 
-    return Kind(name=NAME, graph=build, result=result, retry=retry, questions=Told(Reviewed()))
+    return Kind(name=TEAM_COMPARISON, graph=build, result=result, retry=retry, questions=Told(Reviewed()))
 
 
 async def drawn(count: int) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.agents.llms.catalogue import LLMCatalogue
+from actors.kind_names import TEAM_RUN
 from actors.providers.bell import JobBell
 from actors.providers.files import Files
 from actors.providers.registry import ProviderRegistry
@@ -23,8 +24,6 @@ from actors.settings import ActorsSettings
 from actors.verification.workplace import Setup, Workplace
 from storage.settings import StorageSettings
 
-NAME = "team_run"
-
 # Rounds end by themselves; a net under them.
 _RECURSION_LIMIT = 2_000
 
@@ -37,7 +36,7 @@ def kind_of(workshop: TeamWorkshop, *, retry: RetryPolicy = DEFAULT) -> Kind:
         return HITLOrchestrator(workshop, checkpoints).build()
 
     return Kind(
-        name=NAME,
+        name=TEAM_RUN,
         graph=build,
         state=begun,
         result=result,

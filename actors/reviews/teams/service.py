@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.agents.definition import NO_LLM
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.errors import (
     BadProviderError,
@@ -20,11 +21,11 @@ from actors.errors import (
     UnknownModelError,
     UnknownProviderError,
 )
+from actors.kind_names import TEAM_COMPARISON, TEAM_RUN
 from actors.providers.base import AIProvider
 from actors.providers.models import ModelInfo
 from actors.providers.registry import ProviderRegistry
 from actors.reviews.checkpoints import registry
-from actors.reviews.teams import comparison, kind
 from actors.reviews.teams.named_files import Fault, attachment_faults, foreign_faults
 from actors.reviews.teams.request import (
     MAX_BATCH,
@@ -35,7 +36,6 @@ from actors.reviews.teams.request import (
     HITLConfig,
     RunInput,
 )
-from actors.reviews.teams.workshop import NO_LLM
 from actors.runs.service import Runs
 from storage import callbacks
 from storage.engine import Database
@@ -45,7 +45,7 @@ from storage.posting import GuardedPoster
 from storage.runs import Run
 from storage.settings import StorageSettings
 
-KINDS = (kind.NAME, comparison.NAME)
+KINDS = (TEAM_RUN, TEAM_COMPARISON)
 
 
 class TeamRuns:
@@ -134,7 +134,7 @@ class TeamRuns:
         async with self._database.begin() as session:
             await self._aim(session, run_id, config)
             return await self.runs.start(
-                comparison.NAME, {"candidates": len(candidates)}, told, owner=owner, run_id=run_id,
+                TEAM_COMPARISON, {"candidates": len(candidates)}, told, owner=owner, run_id=run_id,
                 session_id=compared.session_id, deadline_s=config.deadline_seconds, session=session,
             )  # fmt: skip
 
@@ -163,7 +163,7 @@ class TeamRuns:
         since: datetime | None = None,
         after: UUID | None = None,
         limit: int = 50,
-        of_kind: str = kind.NAME,
+        of_kind: str = TEAM_RUN,
     ) -> Sequence[Run]:
         """Team runs newest first, without their inputs and outputs; `states` are those of `state.STATES`."""
         return await self.runs.list(
@@ -191,7 +191,7 @@ class TeamRuns:
         spec = {"allowed_steps": list(config.allowed_steps), "checkpoints": self._enabled(config)}
         told = {"run_input": given.model_dump(mode="json"), "hitl_config": config.kept()}
         return await self.runs.start(
-            kind.NAME, spec, told, owner=owner, run_id=run_id, deadline_s=config.deadline_seconds,
+            TEAM_RUN, spec, told, owner=owner, run_id=run_id, deadline_s=config.deadline_seconds,
             parent_run_id=parent_run_id, session_id=given.session_id, session=session,
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from actors.agents.definition import NO_LLM
 from actors.agents.llms.catalogue import LLMCatalogue
 from actors.agents.llms.llm import LLM
 from actors.agents.llms.prices import Usage
@@ -30,7 +31,6 @@ from storage.errors import HyvveError
 
 # Of one question to a provider's moderation.
 _MODERATED_CHARS = 100_000
-NO_LLM = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
