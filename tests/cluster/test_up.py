@@ -399,7 +399,7 @@ def test_when_the_command_that_shows_it_is_killed_everything_stops(data_dir: Pat
     state = DataDirectory.at(data_dir).state
 
     def found() -> dict[str, Any]:
-        return json.loads(state.read_text()) if state.exists() else {"steps": {}}  # type: ignore[no-any-return]
+        return json.loads(state.read_text()) if state.exists() else {"steps": {}}
 
     viewer = subprocess.Popen(
         [HYVVE, "up"],
