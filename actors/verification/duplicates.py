@@ -60,6 +60,8 @@ _IMAGE_BANDS = 16
 _MULTIPLIERS = np.frombuffer(
     b"".join(hashlib.sha256(b"hyvve minhash %d" % number).digest()[:8] for number in range(BANDS * ROWS)), dtype="<u8"
 ) | np.uint64(1)
+_BAND_NAMES = tuple(b"%d:" % band for band in range(BANDS))
+_BAND_BYTES = ROWS * 8
 _EDGE = 0x9E3779B97F4A7C15
 _HEADER = struct.Struct("<8sIHH")
 _Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -210,8 +212,7 @@ def _text(text: str) -> Fingerprint:
     ends = np.array([_EDGE], dtype=np.uint64)
     chain = np.concatenate((ends, single, ends))
     # Order matters: the pair (a, b) is not (b, a).
-    pairs = _mix(chain[:-1] * np.uint64(0xD6E8FEB86659FD93) ^ np.roll(chain, -1)[:-1])
-    pairs = np.unique(pairs)
+    pairs = _distinct(_mix(chain[:-1] * np.uint64(0xD6E8FEB86659FD93) ^ chain[1:]))
     return _sketched(equality, len(pairs), _numbered(single), pairs)
 
 
@@ -235,9 +236,11 @@ def _sketched(equality: bytes, size: int, single: _Hashes, pairs: _Hashes, *, en
 def _numbered(hashes: _Hashes) -> _Hashes:
     """The multiset as a set: each value made one with the number of its occurrence."""
     ordered = np.sort(hashes)
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    counts = np.diff(np.append(starts, len(ordered)))
-    occurrence = np.arange(len(ordered), dtype=np.uint64) - np.repeat(starts, counts).astype(np.uint64)
+    places = np.arange(len(ordered), dtype=np.uint64)
+    # Of each place, that of the first of its equals: the last place up to it where a value begins.
+    begun = places.copy()
+    begun[1:][ordered[1:] == ordered[:-1]] = 0
+    occurrence = places - np.maximum.accumulate(begun)
     return _mix(ordered + occurrence * np.uint64(0x9FB21C651E98DF25))
 
 
@@ -250,18 +253,29 @@ def _mix(values: _Hashes) -> _Hashes:
 
 def _bottom(hashes: _Hashes) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """The sketch: the smallest 32-bit values of the set, sorted."""
-    short = np.unique((hashes >> np.uint64(32)).astype("<u4"))
-    return short[:SKETCH]
+    return _distinct((hashes >> np.uint64(32)).astype("<u4"))[:SKETCH]
+
+
+def _distinct(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """As `np.unique`, which takes several times as long for a few hundred values."""
+    ordered = np.sort(values)
+    first = np.empty(len(ordered), dtype=bool)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]
 
 
 def _bands(features: _Hashes) -> list[int]:
-    minima = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, dtype=np.uint64)
+    minima = np.full(BANDS * ROWS, 2**64 - 1, dtype=np.uint64)
     # In slices, so that a long text does not need a matrix of its own size times 96.
     for start in range(0, len(features), 1_024):
         part = features[start : start + 1_024]
         minima = np.minimum(minima, (part[:, None] * _MULTIPLIERS[None, :]).min(axis=0))
-    return [_signed(xxhash.xxh3_64_digest(b"%d:" % band + minima[band * ROWS : (band + 1) * ROWS].tobytes()))
-            for band in range(BANDS)]  # fmt: skip
+    written = minima.tobytes()
+    return [
+        _signed(xxhash.xxh3_64_digest(name + written[band * _BAND_BYTES : (band + 1) * _BAND_BYTES]))
+        for band, name in enumerate(_BAND_NAMES)
+    ]
 
 
 def _signed(digest: bytes) -> int:
