@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationInfo, field_validator
 
 from actors.agents.review_policy import ReviewPolicy
+from storage.settings import CENTURY_S
 
 ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 
@@ -16,23 +17,23 @@ ScorerKind = Literal["local", "openai", "gemini", "atoma", "vote"]
 class ReadLimits(BaseModel):
     """Bounds on reading one contribution."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_bytes: int = 10 * 1024 * 1024
+    max_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     # What of a text reaches a scorer; about 4 characters a token. The rest is named in `left_out`.
-    max_tokens: int = 24_000
-    max_pages: int = 500
-    max_csv_rows: int = 100_000
+    max_tokens: int = Field(default=24_000, ge=1)
+    max_pages: int = Field(default=500, ge=1)
+    max_csv_rows: int = Field(default=100_000, ge=1)
     # Decompression bombs: pixels of an image, and bytes that a PDF's streams expand to.
-    max_pixels: int = 50_000_000
-    max_expanded_bytes: int = 64 * 1024 * 1024
-    timeout_s: float = 20.0
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    max_expanded_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    timeout_s: float = Field(default=20.0, gt=0)
 
 
 class ScorerSettings(BaseModel):
     """One scorer: which, and how to reach and pace it. `model` is a model id or a path."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: ScorerKind = "local"
     model: str | None = None
@@ -44,17 +45,17 @@ class ScorerSettings(BaseModel):
     # All workers together; `None` is no limit.
     concurrency: int = Field(default=64, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
-    timeout_s: float = 60.0
+    timeout_s: float = Field(default=60.0, gt=0)
     retries: int = Field(default=4, ge=0)
     # `vote`: the members, and the spread of totals (points) past which a person decides.
     members: tuple[ScorerSettings, ...] = ()
-    max_disagreement: float = 20.0
+    max_disagreement: float = Field(default=20.0, ge=0, le=100)
 
 
 class FanoutSettings(BaseModel):
     """How a batch is cut and where its chunks run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     chunk_size: int = Field(default=128, ge=1)
     # Chunks judged at once; `None` is as many as the cluster's CPUs (or GPUs) take.
@@ -63,25 +64,25 @@ class FanoutSettings(BaseModel):
     num_cpus: float | None = Field(default=None, gt=0)
     # Set above 0 to judge on GPU workers.
     num_gpus: float = Field(default=0.0, ge=0)
-    item_timeout_s: float = 300.0
+    item_timeout_s: float = Field(default=300.0, gt=0)
     # Before a failed chunk is judged item by item. A file that kills its worker costs a worker each time.
     chunk_retries: int = Field(default=1, ge=0)
 
 
 class VerificationSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scorer: ScorerSettings = ScorerSettings()
     read: ReadLimits = ReadLimits()
     fanout: FanoutSettings = FanoutSettings()
     # Verdicts: within this many points of the required score, or below this confidence, a person decides.
-    review_margin: float = Field(default=5.0, ge=0)
+    review_margin: float = Field(default=5.0, ge=0, le=100)
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     # Estimated similarity from which two contents count as the same.
     near_duplicate: float = Field(default=0.8, gt=0, le=1)
     # The fairness adjustment never moves a score by more than this many points.
     fairness_bound: float = Field(default=1.0, ge=0, le=5)
-    score_cache_ttl_s: int = 7 * 24 * 3600
+    score_cache_ttl_s: int = Field(default=7 * 24 * 3600, ge=1, le=CENTURY_S)
     # Whether each verdict REVIEW on a contribution waits for a person in the queue of reviews.
     review_verdicts: bool = True
     # Who decides those, how many must agree, and what becomes of one that nobody decides in time.
@@ -98,7 +99,7 @@ class VerificationSettings(BaseModel):
 class LLMProviderSettings(BaseModel):
     """How to reach one provider of language models. `None` as `base_url` is its public address."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     base_url: str | None = None
     api_key: SecretStr | None = None
@@ -112,7 +113,7 @@ _PRICE = r"^[^=]+=\d+(\.\d{1,6})?(/\d+(\.\d{1,6})?){1,2}$"
 class LLMSettings(BaseModel):
     """The language models that agents may choose."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     google: LLMProviderSettings = LLMProviderSettings()
     openai: LLMProviderSettings = LLMProviderSettings()
@@ -132,7 +133,7 @@ SearchBackend = Literal["keyless", "duckduckgo", "wikipedia", "tavily", "brave",
 class SearchSettings(BaseModel):
     """Where `web_search` looks. `keyless` asks DuckDuckGo and, where that refuses, Wikipedia."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backend: SearchBackend = "keyless"
     # Of the backend; `None` is its public address.
@@ -144,7 +145,7 @@ class SearchSettings(BaseModel):
 class ToolSettings(BaseModel):
     """Bounds on what agents' tools do and answer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     search: SearchSettings = SearchSettings()
     timeout_s: float = Field(default=120.0, gt=0)
@@ -156,7 +157,7 @@ class ToolSettings(BaseModel):
 
 
 class AgentsSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     llms: LLMSettings = LLMSettings()
     tools: ToolSettings = ToolSettings()
@@ -165,7 +166,7 @@ class AgentsSettings(BaseModel):
 class RunSettings(BaseModel):
     """The run engine: how many hosts, how much at once, how long things are kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Actors that drive runs; each owns an equal range of the shards.
     hosts: int = Field(default=2, ge=1, le=64)
@@ -181,23 +182,23 @@ class RunSettings(BaseModel):
     # A run whose host died this often in a row under the same step is failed.
     max_recoveries: int = Field(default=10, ge=1)
     # Of one run; what is accepted is written whole.
-    max_input_bytes: int = 4 * 1024 * 1024
+    max_input_bytes: int = Field(default=4 * 1024 * 1024, ge=1)
     # Old checkpoints and events are removed this often.
     tidy_s: float = Field(default=300.0, gt=0)
     # Of one thread, however long it goes on; older ones are removed.
     kept_checkpoints: int = Field(default=1000, ge=1)
     # After a run's end: for so long any checkpoint can be forked from, then only the last one, then none.
-    history_s: int = 7 * 24 * 3600
-    checkpoints_s: int = 30 * 24 * 3600
-    events_s: int = 90 * 24 * 3600
+    history_s: int = Field(default=7 * 24 * 3600, ge=0, le=CENTURY_S)
+    checkpoints_s: int = Field(default=30 * 24 * 3600, ge=0, le=CENTURY_S)
+    events_s: int = Field(default=90 * 24 * 3600, ge=0, le=CENTURY_S)
     # Then its row goes too, unless people decided about it.
-    rows_s: int = 365 * 24 * 3600
+    rows_s: int = Field(default=365 * 24 * 3600, ge=0, le=CENTURY_S)
 
 
 class ProviderReach(BaseModel):
     """How to reach one AI provider. `None` as `base_url` is its public address."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     base_url: str | None = None
     api_key: SecretStr | None = None
@@ -216,7 +217,7 @@ _PROVIDER_PRICE = r"^[^=]+=\d+(\.\d{1,6})?(/\d+(\.\d{1,6})?){0,2}$"
 class ProviderSettings(BaseModel):
     """The AI providers whose calls people review."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     replicate: ProviderReach = ProviderReach()
     openai: ProviderReach = ProviderReach()
@@ -242,7 +243,7 @@ class ProviderSettings(BaseModel):
     # For so long a running job's provider may be out of reach before the call fails; the job runs on meanwhile.
     poll_patience_s: float = Field(default=60.0, ge=0)
     # Webhooks signed longer ago, or further ahead, are refused.
-    webhook_tolerance_s: int = Field(default=300, ge=1)
+    webhook_tolerance_s: int = Field(default=300, ge=1, le=CENTURY_S)
     # How long what a provider tells of a model is believed.
     model_ttl_s: float = Field(default=600.0, ge=0)
 
@@ -279,7 +280,7 @@ def _secret_of(name: str, written: Iterable[SecretStr]) -> SecretStr | None:
 class ReviewSettings(BaseModel):
     """Runs that people review."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # The agents' model that fills in forms beside the rules; `None` is rules alone.
     form_llm: str | None = None
@@ -300,7 +301,7 @@ class ReviewSettings(BaseModel):
 
 
 class ActorsSettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     verification: VerificationSettings = VerificationSettings()
     providers: ProviderSettings = ProviderSettings()

@@ -30,7 +30,7 @@ _SEARCH = "actors.agents.tools.search"
 class ClusterSettings(BaseModel):
     """Where it runs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # `None` starts a Ray of this machine's own.
     ray_address: str | None = None
@@ -54,7 +54,7 @@ class ClusterSettings(BaseModel):
 class Settings(BaseModel):
     """All settings of this process."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     storage: StorageSettings
     actors: ActorsSettings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from storage.settings import CENTURY_S
+
 
 class ServeSettings(BaseModel):
     """How the API answers and how Ray Serve runs it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Web clients' origins, "https://app.example" or "*". Browsers of other origins are refused.
     cors_origins: tuple[str, ...] = ()
@@ -35,7 +37,7 @@ class ServeSettings(BaseModel):
     # Where operators' browsers find Ray's dashboard; none: the console has no links to it.
     dashboard_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
     # How long a sign-in to the console lasts.
-    console_session_s: int = Field(default=12 * 3600, ge=1)
+    console_session_s: int = Field(default=12 * 3600, ge=1, le=CENTURY_S)
 
     # Ray Serve.
     host: str = "127.0.0.1"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import pickle
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from actors.settings import ScorerSettings, SearchSettings, VerificationSettings
 from actors.verification.fanout import cpus_per_task
@@ -95,6 +99,12 @@ def test_voters_get_their_providers_keys_and_the_shared_pace() -> None:
         ("HYVVE_SEARCH", "altavista", "'tavily'"),
         ("HYVVE_LLM_MODELS", "gpt-4o", "google|openai|atoma"),
         ("HYVVE_LLM_PRICES", "gpt-4o=cheap", "pattern"),
+        ("HYVVE_SCORER_TIMEOUT_S", "0", "greater than 0"),
+        ("HYVVE_SCORER_MAX_DISAGREEMENT", "nan", "finite number"),
+        ("HYVVE_SCORER_MAX_DISAGREEMENT", "101", "less than or equal to 100"),
+        ("HYVVE_RUN_DAYS", "999999999", "less than or equal to"),
+        ("HYVVE_FETCH_NETWORKS", "127.0.0.1, 10.0.0.5/8", "write 10.0.0.0/8, or 10.0.0.5 for that address alone"),
+        ("HYVVE_FETCH_NETWORKS", "files.example", "'files.example' is no network: write it as CIDR"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -103,6 +113,37 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
     assert caught.value.subject == name
     assert name in caught.value.message
     assert allowed in caught.value.message
+
+
+def _numbers(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """The places of all numbers among these settings."""
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        if int in kinds or float in kinds:
+            yield (name,)
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not model:
+                yield from ((name, *below) for below in _numbers(kind))
+
+
+@pytest.mark.parametrize("place", [pytest.param(each, id=".".join(each)) for each in _numbers(Settings)])
+def test_no_number_is_infinite_negative_or_none_at_all(place: tuple[str, ...]) -> None:
+    """Each would start, and then fail every call (a time limit of -5 s) or hold for none (a bound of nan)."""
+    for wrong in (math.nan, math.inf, -math.inf, -1):
+        values = Settings.from_environment({}).model_dump()
+        within = values
+        for part in place[:-1]:
+            within = within[part]
+        within[place[-1]] = wrong
+        with pytest.raises(ValidationError) as caught:
+            Settings.model_validate(values)
+        assert [each["loc"] for each in caught.value.errors()] == [place], wrong
+
+
+def test_the_numbers_of_every_room_are_held_to_that() -> None:
+    rooms = Counter(place[0] for place in _numbers(Settings))
+    assert rooms.keys() == {"storage", "actors", "serve", "cluster"}
+    assert rooms.total() > 60
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name() -> None:
@@ -202,7 +243,7 @@ def test_every_variable_sets_a_setting_that_exists() -> None:
         "HYVVE_REVIEW_CHECKPOINTS": '{"security_scan": {}}',
         "HYVVE_PROVIDER_MODELS": "acme:m", "HYVVE_PROVIDER_PRICES": "m=0.001",
         "HF_ENDPOINT": "https://x.example", "HF_INFERENCE_ENDPOINT": "https://x.example",
-        "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}', "HYVVE_VERDICT_REVIEWS": '{"group": "leads"}',
+        "HYVVE_FETCH_NETWORKS": "10.0.0.0/8", "HYVVE_REVIEW_GROUPS": '{"leads": ["ann"]}', "HYVVE_VERDICT_REVIEWS": '{"group": "leads"}',
     }  # fmt: skip
     urls = {"SQLALCHEMY_DATABASE_URL": "postgresql://x/y", "REDIS_URL": "redis://x"}
     for variable in VARIABLES:
