@@ -40,6 +40,19 @@ _LEGACY: tuple[tuple[str, frozenset[str]], ...] = (
     ("big5", frozenset(["zh"])),
     ("euc_kr", frozenset(["ko"])),
 )
+# Encodings that a declaration may name, as `codecs` calls them: those that files are written in, all decoded in linear
+# time. Python knows others that read a stranger's bytes as something else (unicode_escape), or for hours (idna).
+_DECLARABLE = frozenset(
+    (
+        "ascii utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be koi8-u koi8-t kz1048 ptcp154 "
+        "cp437 cp720 cp737 cp775 cp850 cp852 cp855 cp857 cp858 cp860 cp861 cp862 cp863 cp864 cp865 cp866 cp869 cp1125 "
+        "mac-roman mac-cyrillic mac-greek mac-latin2 mac-iceland mac-turkish mac-croatian mac-romanian tis-620 "
+        "gbk gb2312 big5hkscs cp950 cp949 johab shift_jis shift_jis_2004 shift_jisx0213 euc_jis_2004 euc_jisx0213 "
+        "iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext iso2022_kr"
+    ).split()
+    + [f"iso8859-{part}" for part in range(1, 17) if part != 12]
+    + [encoding for encoding, _ in _LEGACY]
+)
 # The letters that make up most of a text in the script; a wrong table yields letters of the script, but rare ones.
 _FREQUENT = {
     "cp1251": "оеаинтсрвлкм", "koi8-r": "оеаинтсрвлкм", "cp1253": "αοιετσςνηυρκπάίόέή",
@@ -118,11 +131,14 @@ def _script(char: str) -> str:
 
 
 def decode_legacy(data: bytes, declared: str | None) -> tuple[str, str]:
-    """The text of bytes that are not UTF-8, and its encoding. Never raises: Latin-1 takes any bytes."""
+    """The text of bytes that are not UTF-8, and its encoding. Never raises: Latin-1 takes any bytes.
+
+    A `declared` encoding that texts are not written in counts as none.
+    """
     if declared is not None:
         try:
             codec = codecs.lookup(declared)
-            if codec._is_text_encoding:  # noqa: SLF001  # "zip" and "hex" are codecs too, and no encodings of text
+            if codec.name in _DECLARABLE:
                 return data.decode(codec.name), codec.name
         except (LookupError, ValueError):
             pass

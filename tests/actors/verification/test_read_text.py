@@ -16,6 +16,7 @@ from actors.errors import ContentTooLargeError, EmptyContentError, UnreadableErr
 from actors.settings import ReadLimits
 from actors.verification.models import Content
 from actors.verification.read import read
+from actors.verification.readers.language import decode_legacy
 from tests.actors.verification.documents import encoded, noise, pdf
 
 LIMITS = ReadLimits()
@@ -53,6 +54,31 @@ async def test_a_declared_charset_settles_what_bytes_alone_cannot() -> None:
         "ok: ¤".encode("iso-8859-15", "replace") + b"\xa4", declared_type="text/plain; charset=ISO-8859-15"
     )
     assert content.text.endswith("€")
+
+
+@pytest.mark.parametrize(
+    ("charset", "data"),
+    [
+        # Python has codecs for these. That of idna would read a crafted megabyte for hours, in a thread that nothing ends.
+        ("idna", b"xn--mnchen-3ya"), ("punycode", b"mnchen-3ya"), ("utf-7", b"M+APw-nchen"),
+        ("unicode_escape", b"M\\xfcnchen"), ("raw_unicode_escape", b"M\\u00fcnchen"), ("charmap", b"M\xfcnchen"),
+        ("undefined", b"x"), ("zip", b"x"), ("rot13", b"x"), ("no-such", b"x"), ("a\x00b", b"x"), ("\ud800", b"x"),
+    ],
+)  # fmt: skip
+def test_a_declared_codec_that_no_file_is_written_in_counts_as_none(charset: str, data: bytes) -> None:
+    assert decode_legacy(data, charset) == decode_legacy(data, None)
+    assert decode_legacy(data, charset)[1] != charset
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding"),
+    [
+        ("ISO_8859-2", "iso8859-2"), ("latin1", "iso8859-1"), ("us-ascii", "cp1252"), ("IBM866", "cp866"),
+        ("windows-1251", "cp1251"), ("KOI8-U", "koi8-u"), ("macintosh", "mac-roman"), ("UTF-16LE", "utf-16-le"),
+    ],
+)  # fmt: skip
+def test_a_declared_encoding_goes_by_any_of_its_names(charset: str, encoding: str) -> None:
+    assert decode_legacy("où?!".encode("cp1252"), charset)[1] == encoding
 
 
 @pytest.mark.parametrize(
