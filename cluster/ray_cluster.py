@@ -136,7 +136,20 @@ def start(settings: Settings) -> Node:
             if not left or _TOO_SLOW not in str(error):
                 raise cannot_start(error, sessions) from error
             log.warning("Ray did not start within its limit of 30 s; trying again")
+    if reason := lacking(settings):
+        ray.shutdown()
+        raise RayError(f"{reason}, or let Ray have more (HYVVE_CPUS, HYVVE_GPUS)", subject="HYVVE_WORKER_CPUS")
     return _node(context.address_info)  # type: ignore[attr-defined]  # BaseContext lacks what every context has
+
+
+def lacking(settings: Settings) -> str | None:
+    """Why no machine of the cluster that this process is connected to could judge a batch now, or None."""
+    import ray  # noqa: PLC0415
+
+    from actors.verification.fanout import unplaceable  # noqa: PLC0415
+
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return unplaceable(settings.actors.verification, [node["Resources"] for node in nodes if node["Alive"]])
 
 
 def _end_half_started(sessions: Path) -> None:

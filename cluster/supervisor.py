@@ -141,6 +141,9 @@ class Supervisor:
         else:
             node = ray_cluster.join(self._settings)
             self._ray_started = True
+            # Machines may join later, by the cluster's own autoscaler too: it is told, and not refused.
+            if reason := ray_cluster.lacking(self._settings):
+                _log(reason)
         for number in (signal.SIGTERM, signal.SIGINT):  # Ray took them
             signal.signal(number, _request_stop)
         self._tell("Ray", f"{'joined' if cluster.ray_address else 'own'}, {node.address}")

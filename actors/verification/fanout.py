@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -140,6 +140,20 @@ def slots(settings: VerificationSettings, resources: Mapping[str, float]) -> int
     elif fanout.num_cpus is None and not computes(settings.scorer):
         fits = [min(fits[0] - 1, max(cpus, settings.scorer.concurrency / 16))]
     return max(1, int(min(fits)))
+
+
+def unplaceable(settings: VerificationSettings, nodes: Iterable[Mapping[str, float]]) -> str | None:
+    """Why no node of these resources can ever hold a chunk, or None. Ray would keep such a task waiting for ever."""
+    cpus, gpus = cpus_per_task(settings), settings.fanout.num_gpus
+    had = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+    if any(cpu >= cpus and gpu >= gpus for cpu, gpu in had):
+        return None
+    wanted = f"{cpus:g} CPU and {gpus:g} GPU" if gpus else f"{cpus:g} CPU"
+    most = ", ".join(sorted({f"{cpu:g} CPU and {gpu:g} GPU" for cpu, gpu in had})) or "no CPU"
+    return (
+        f"a task of a batch holds {wanted}, and no machine of the Ray cluster has that (they have: {most}), so none"
+        " would ever be judged: set HYVVE_WORKER_CPUS and HYVVE_WORKER_GPUS to what one machine has"
+    )
 
 
 async def finished(ref: Any) -> Any:

@@ -113,6 +113,7 @@ class Score:
     """A scorer's judgement. `total` 0–100, `confidence` 0–1, `usage` counts tokens and calls.
 
     `marks` may be empty where the scorer cannot judge this kind (`confidence` is then 0 and a person decides).
+    `partial`: who else should have judged could not this time, so it stands for this time alone.
     """
 
     marks: tuple[Mark, ...]
@@ -122,6 +123,7 @@ class Score:
     scorer: str
     scorer_version: str
     usage: dict[str, int] = field(default_factory=dict)
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

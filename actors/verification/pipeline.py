@@ -184,7 +184,8 @@ async def score_parts(
     async with aclosing(fresh) as parts:
         async for part in parts:
             given = [(missing[place], outcome) for place, outcome in part]
-            await cache.put_many({keys[index]: score for index, score in given if isinstance(score, Score)})
+            kept = {keys[index]: score for index, score in given if isinstance(score, Score) and not score.partial}
+            await cache.put_many(kept)
             yield given
 
 

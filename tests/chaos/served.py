@@ -18,7 +18,7 @@ from tests.cluster.running import free_port
 @contextmanager
 def served(setup: RunSetup) -> Iterator[str]:
     """Where the API is served, by one replica, on the cluster that is running."""
-    settings = ServeSettings(port=free_port(), replica_cpus=0)  # workers need the cluster's two
+    settings = ServeSettings(port=free_port())
     ray.serve.start(
         http_options={"host": settings.host, "port": settings.port}, logging_config={"log_level": "WARNING"}
     )

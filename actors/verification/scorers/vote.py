@@ -16,9 +16,10 @@ from storage.errors import HyvveError
 class VoteScorer:
     """The median of its members' totals and marks, with what each of them said.
 
-    Confidence is the members' median, or 0 where the totals lie more than `max_disagreement` points apart, or where
-    fewer than half of the members could judge: then a person decides. A failed member is named in the reasoning; where
-    all fail it is an error, one that is worth another try if any member's was.
+    Confidence is the members' median, or 0 where the totals lie more than `max_disagreement` points apart, where as
+    many failed as judged, or where fewer than half of all could judge: then a person decides. A failed member is named
+    in the reasoning, and such a score is `partial`; where all fail it is an error, one that is worth another try if any
+    member's was.
     """
 
     name = "vote"
@@ -53,7 +54,7 @@ class VoteScorer:
         if scores and (spread := totals[-1] - totals[0]) > self._max_disagreement:
             confidence = 0.0
             said.insert(0, f"The scorers disagree by {spread:g} points ({totals[0]:g} to {totals[-1]:g}).")
-        elif len(scores) * 2 < len(outcomes):
+        elif len(scores) <= len(failed) or len(scores) * 2 < len(outcomes):
             confidence = 0.0
             said.insert(0, f"Only {len(scores)} of {len(outcomes)} scorers could judge.")
         return Score(
@@ -64,6 +65,7 @@ class VoteScorer:
             scorer=self.name,
             scorer_version=self.version,
             usage=_sum([*scores, *abstained]),
+            partial=bool(failed),
         )
 
     def _all_failed(self, named: Sequence[tuple[str, Score | HyvveError]], failed: Sequence[str]) -> ScorerError:

@@ -20,7 +20,8 @@ from storage.errors import HyvveError
 
 class ScriptedScorer:
     """Gives the mark a text asks for ("mark 80"), after "wait 0.5" seconds. "kill" ends the process, "hang" never ends,
-    "crash" raises, "refuse" is a provider's error, "curse" puts NULs into its reasons. Each score given is a line in the file named by `settings.model`.
+    "crash" raises, "refuse" is a provider's error, "curse" puts NULs into its reasons, "alone" is a vote
+    that others missed. Each score given is a line in the file named by `settings.model`.
     """
 
     name = "scripted"
@@ -55,5 +56,5 @@ class ScriptedScorer:
         return Score(
             marks=tuple(Mark(criterion, mark, told) for criterion in Criterion),
             total=mark, confidence=0.95, reasoning=told, scorer=self.name, scorer_version=self.version,
-            usage={"calls": 1},
+            usage={"calls": 1}, partial="alone" in words,
         )  # fmt: skip

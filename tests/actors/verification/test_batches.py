@@ -312,6 +312,18 @@ async def test_a_score_is_not_paid_for_twice(
     assert {row.usage.get("cached") for row in await rows_of(database, batch_id)} == {1}
 
 
+async def test_a_vote_that_some_missed_is_taken_anew(
+    database: Database, storage_settings: StorageSettings, make: Make, tmp_path: Path
+) -> None:
+    """A provider's outage of one minute must not leave a campaign with one voice for as long as scores are kept."""
+    population = await populate(database, storage_settings, [b"judged alone, for the others were away, mark 90"])
+    journal = tmp_path / "journal"
+    service = await make(ScorerSettings(kind="openai", model=str(journal)))
+    for _ in range(2):
+        assert await service.drive(await open_batch(database, population.campaign_id)) == "completed"
+    assert len(journal.read_text().split()) == 2
+
+
 async def test_a_provider_that_comes_back_costs_time_and_no_row(
     database: Database, storage_settings: StorageSettings, make: Make
 ) -> None:

@@ -21,9 +21,10 @@ from ray.exceptions import (
 
 from actors.errors import ClusterUnavailableError, CutOffError, PreparedLostError, WorkerLostError
 from actors.settings import ScorerSettings, VerificationSettings
-from actors.verification.fanout import cpus_per_task, fault, slots
+from actors.verification.fanout import cpus_per_task, fault, slots, unplaceable
 from actors.verification.worker import Worker
 from actors.verification.workplace import Setup, Workplace
+from serve.settings import ServeSettings
 from storage.settings import StorageSettings
 from tests.actors.verification.scripted_scorer import ScriptedScorer
 
@@ -53,6 +54,30 @@ def test_chunks_in_flight_follow_the_cluster(
     given: VerificationSettings, resources: dict[str, float], expected: int
 ) -> None:
     assert slots(given, resources) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "nodes", "says"),
+    [
+        (settings(), [{"CPU": 1.0}], None),
+        (settings("openai"), [{"CPU": 0.5}], None),
+        (settings(num_cpus=4), [{"CPU": 2.0}, {"CPU": 2.0}], "holds 4 CPU"),
+        (settings(num_cpus=4), [{"CPU": 2.0}, {"CPU": 4.0}], None),
+        (settings(num_gpus=1), [{"CPU": 8.0}], "1 CPU and 1 GPU"),
+        # Both of one machine.
+        (settings(num_gpus=1), [{"CPU": 8.0}, {"GPU": 1.0}], "they have: 0 CPU and 1 GPU, 8 CPU and 0 GPU"),
+    ],
+)
+def test_a_task_that_no_machine_can_hold_is_told(
+    given: VerificationSettings, nodes: list[dict[str, float]], says: str | None
+) -> None:
+    reason = unplaceable(given, nodes)
+    assert reason is None if says is None else reason is not None and says in reason
+
+
+def test_a_replica_takes_nothing_from_the_chunks() -> None:
+    """With a share of its own, a machine of one CPU would hold none beside it, and batches would wait for ever."""
+    assert ServeSettings().replica_cpus == 0
 
 
 def test_a_vote_with_a_local_member_computes() -> None:

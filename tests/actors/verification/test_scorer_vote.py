@@ -75,6 +75,13 @@ async def test_a_minority_that_could_judge_does_not_decide(stack: AsyncExitStack
     assert "Only 1 of 3" in score.reasoning
 
 
+async def test_one_of_two_does_not_decide_alone(stack: AsyncExitStack) -> None:
+    """A second opinion that can be made to fail, by a text that its filter refuses, would be none."""
+    score = scored(await outcome(stack, judgement(90, 0.95), error(400, "content filter", code="content_filter")))
+    assert (score.confidence, score.partial) == (0.0, True)
+    assert "Only 1 of 2 scorers could judge." in score.reasoning
+
+
 async def test_when_all_fail_it_is_an_error_worth_another_try_if_one_was(stack: AsyncExitStack) -> None:
     lasting = failed(await outcome(stack, error(401), error(404)), ScorerRefusedError)
     assert "every scorer of the vote failed" in str(lasting)
