@@ -43,7 +43,7 @@ class ServeSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     replicas: int = Field(default=1, ge=1)
-    # None: it waits for its database most of the time, and in a share that it held no chunk could be judged; on a machine
-    # of one CPU none ever would be.
+    # None: it waits for its database most of the time, and in a share that it held no chunk could be judged, on a
+    # machine of one CPU none ever.
     replica_cpus: float = Field(default=0.0, ge=0)
     max_ongoing_requests: int = Field(default=1024, ge=1)
