@@ -56,7 +56,7 @@ class Sessions:
     def __init__(self, serve: ServeSettings, storage: StorageSettings) -> None:
         self.lasts_s = serve.console_session_s
         self._keyed = bool(serve.api_keys)
-        told = ["hyvve console 1", *(key.get_secret_value() for key in serve.api_keys), storage.database_url]
+        told = ["hyvve console 2", *(key.get_secret_value() for key in serve.api_keys), storage.database_url]
         self._secret = hashlib.sha256(orjson.dumps(told)).digest()
 
     def begin(self, request: Request, response: Response, visitor: Visitor) -> None:

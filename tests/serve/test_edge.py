@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from fastapi import FastAPI
 
 from actors.settings import VerificationSettings
 from serve.app import build_app
+from serve.auth import key_name
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
@@ -84,6 +87,35 @@ async def test_with_keys_every_call_needs_one_and_none_is_told(
         assert (await client.get("/campaigns/all", headers={"Authorization": "Bearer s3cret"})).status_code == 200
         assert (await client.get("/campaigns/x", headers={"X-API-Key": "other"})).status_code == 404
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_new_key_before_the_others_leaves_each_clients_repeated_writes_its_own(
+    database: Database, storage_settings: StorageSettings
+) -> None:
+    """Keys that were named by their place would swap clients: one's repeat would answer another's, or be done twice."""
+    first: dict[str, Any] = {}
+    body = {"onchain_campaign_id": "one"}
+    for keys in (("ann's", "bob's"), ("new", "bob's", "ann's")):
+        app = built(database, storage_settings, api_keys=keys)
+        async with app.router.lifespan_context(app), asked(app) as client:
+            if not first:
+                await client.post(
+                    "/campaigns/create-campaigns", json=campaign_body("one"), headers={"X-API-Key": keys[0]}
+                )
+            for key in keys:
+                headers = {"X-API-Key": key, "Idempotency-Key": "1"}
+                answer = await client.post("/agent-workflows/verify-campaign-dataset", json=body, headers=headers)
+                assert answer.status_code == 202, answer.text
+                assert ("idempotency-replayed" in answer.headers) == (key in first)
+                assert first.setdefault(key, answer.json()) == answer.json()
+    assert len({each["batch_id"] for each in first.values()}) == 3
+
+
+def test_a_keys_name_does_not_hold_the_key() -> None:
+    name = key_name("s3cret")
+    assert re.fullmatch(r"key-[0-9a-f]{12}", name)
+    assert name[4:] not in hashlib.sha256(b"s3cret").hexdigest()
+    assert name != key_name("s3cret2")
 
 
 async def test_browsers_of_the_configured_origin_alone_may_ask(client: httpx.AsyncClient) -> None:

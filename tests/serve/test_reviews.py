@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from actors.settings import ReviewSettings, VerificationSettings
 from serve.app import build_app
+from serve.auth import key_name
 from serve.settings import ServeSettings
 from storage.engine import Database
 from storage.settings import StorageSettings
@@ -253,12 +254,12 @@ async def test_who_spoke_is_on_record_and_a_key_may_be_held_to_one_voice(
             done = (await client.get(url, headers={"X-API-Key": "secret"})).json()
         spoke = [(each["kind"], each["who"], each["details"]["principal"]) for each in done["actions"]
                  if "principal" in each["details"]]  # fmt: skip
-        ann = {"kind": "api_key", "key_id": "key-0", "wallet": "0xowner"}
-        bob = {"kind": "api_key", "key_id": "key-0", "wallet": None}
+        ann = {"kind": "api_key", "key_id": key_name("secret"), "wallet": "0xowner"}
+        bob = {"kind": "api_key", "key_id": key_name("secret"), "wallet": None}
         kinds = ("claimed", "released", "claimed", "decided")
         last = [("decided", "bob", bob)]
         if status == 409:
-            last = [("refused", "bob", bob), ("decided", "bob", {**bob, "key_id": "key-1"})]
+            last = [("refused", "bob", bob), ("decided", "bob", {**bob, "key_id": key_name("other")})]
         assert spoke == [*((kind, "ann", ann) for kind in kinds), *last]
 
 
