@@ -11,6 +11,7 @@ from uuid import UUID
 
 from actors.agents.definition import WorkflowDefinition
 from actors.agents.documents import MAX_SCRATCHPAD_BYTES, size_of
+from actors.agents.state_keys import STATE_KEYS
 from actors.errors import RunConflictError, RunInputError
 from actors.kind_names import WORKFLOW
 from actors.runs.service import Runs
@@ -158,12 +159,10 @@ def check_input(definition: WorkflowDefinition, given: Mapping[str, Any]) -> Non
 
 def check_fork(_: Run, given: Mapping[str, Any]) -> None:
     """Raises `RunInputError` for what a workflow's state does not have; LangGraph would ignore it without a word."""
-    from actors.agents.workflow_state import WorkflowState  # noqa: PLC0415 - LangGraph; forks are rare
-
-    known = ", ".join(WorkflowState.__annotations__)
+    known = ", ".join(STATE_KEYS)
     faults = [
         {"path": f"$.input.{key}", "message": f"is not in a workflow's state, which has {known}", "code": "unknown"}
-        for key in sorted(given.keys() - WorkflowState.__annotations__.keys())[:_TOLD]
+        for key in sorted(given.keys() - set(STATE_KEYS))[:_TOLD]
     ]
     if faults:
         raise RunInputError("; ".join(f"{each['path']}: {each['message']}" for each in faults[:5]), errors=faults)
