@@ -11,6 +11,7 @@ import logging
 import time
 from dataclasses import dataclass
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from actors.verification.batches import drive, fail
 from actors.verification.chunks import Fanout
@@ -18,6 +19,7 @@ from actors.verification.workplace import Setup
 from storage import verifications
 from storage.engine import Database
 from storage.errors import DatabaseUnavailableError
+from storage.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,11 @@ class _Trouble:
 
 
 class BatchRunner:
-    """Drives batches, several at once, in the loop it is made in. Its constructor's arguments are all it knows."""
+    """Drives batches, several at once, in the loop it is made in. Its constructor's arguments are all it knows.
+
+    Batches of one campaign are driven one after another: one that was begun twice finds the scores of the first, where
+    both at once would pay the provider twice; and no campaign takes all places with batches of its own.
+    """
 
     def __init__(self, setup: Setup, fanout: Fanout) -> None:
         self._setup = setup
@@ -49,6 +55,7 @@ class BatchRunner:
         self._driving: dict[UUID, asyncio.Task[None]] = {}
         self._troubles: dict[UUID, _Trouble] = {}
         self._room = asyncio.Semaphore(_BATCHES)
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     async def wake(self, batch_id: UUID) -> None:
@@ -59,6 +66,11 @@ class BatchRunner:
     async def has(self, setup: Setup) -> bool:
         """Whether this is what it was set up with."""
         return self._setup == setup
+
+    async def close(self) -> None:
+        """Stops what is being driven; it goes on where it was when a runner drives it again."""
+        await end([self._sweeping, *self._driving.values()])
+        await self._database.close()
 
     async def _sweep(self) -> None:
         while True:
@@ -81,19 +93,22 @@ class BatchRunner:
             task.add_done_callback(lambda _: self._driving.pop(batch_id, None))
 
     async def _drive(self, batch_id: UUID) -> None:
-        async with self._room:
-            try:
+        try:
+            async with self._database.read() as session:
+                campaign_id = (await verifications.batch(session, batch_id)).campaign_id
+            turn = self._turns.setdefault(campaign_id, asyncio.Lock())
+            async with turn, self._room:
                 state = await drive(self._database, batch_id, self._fanout, self._setup.verification.fanout)
-            except DatabaseUnavailableError as error:
-                log.warning("batch %s waits for the database: %s", batch_id, error)
-                self._troubles[batch_id] = _Trouble(0, 0, time.monotonic() + _BACKOFF_S)
-            except Exception as error:
-                log.exception("batch %s failed and is driven again", batch_id)
-                await self._note(batch_id, error)
-            else:
-                self._troubles.pop(batch_id, None)
-                if state is not None:
-                    log.info("batch %s is %s", batch_id, state)
+        except DatabaseUnavailableError as error:
+            log.warning("batch %s waits for the database: %s", batch_id, error)
+            self._troubles[batch_id] = _Trouble(0, 0, time.monotonic() + _BACKOFF_S)
+        except Exception as error:
+            log.exception("batch %s failed and is driven again", batch_id)
+            await self._note(batch_id, error)
+        else:
+            self._troubles.pop(batch_id, None)
+            if state is not None:
+                log.info("batch %s is %s", batch_id, state)
 
     async def _note(self, batch_id: UUID, error: Exception) -> None:
         """Put the batch off, or end it where it gets nowhere."""

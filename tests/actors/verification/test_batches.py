@@ -21,6 +21,7 @@ from actors.verification.chunks import Job, write
 from actors.verification.inprocess import InProcessFanout, InProcessVerification
 from actors.verification.pipeline import brief_of
 from actors.verification.rows import Submission, error_row
+from actors.verification.runner import BatchRunner
 from actors.verification.scorers.registry import open_scorer
 from actors.verification.workplace import ScorerFactory, Setup, Workplace
 from storage import activities, campaigns, contributions, verifications
@@ -310,6 +311,25 @@ async def test_a_score_is_not_paid_for_twice(
         assert await verdicts(database, batch_id, population) == {"ACCEPT": 10}
     assert len(journal.read_text().split()) == 10
     assert {row.usage.get("cached") for row in await rows_of(database, batch_id)} == {1}
+
+
+async def test_a_campaign_begun_twice_at_once_is_not_paid_for_twice(
+    database: Database, storage_settings: StorageSettings, make: Make, tmp_path: Path
+) -> None:
+    """A double click, without a key that says so."""
+    population = await populate(database, storage_settings, distinct(6, asking="wait 0.2, mark 90"))
+    journal = tmp_path / "journal"
+    service = await make(ScorerSettings(kind="openai", model=str(journal)))
+    runner = BatchRunner(service.workplace.setup, InProcessFanout(service.workplace, judging=8))
+    try:
+        batches = [await open_batch(database, population.campaign_id) for _ in range(2)]
+        await asyncio.gather(*(runner.wake(each) for each in batches))
+        async with asyncio.timeout(30):
+            while {await state_of(database, each) for each in batches} != {"completed"}:
+                await asyncio.sleep(0.05)
+    finally:
+        await runner.close()
+    assert len(journal.read_text().split()) == 6
 
 
 async def test_a_vote_that_some_missed_is_taken_anew(
