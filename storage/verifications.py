@@ -156,9 +156,15 @@ class Progress:
 
 
 async def open_batch(
-    session: AsyncSession, campaign_id: UUID, *, sample_size: int | None = None, asks_people: bool = True
+    session: AsyncSession,
+    campaign_id: UUID,
+    *,
+    sample_size: int | None = None,
+    only_unjudged: bool = False,
+    asks_people: bool = True,
 ) -> VerificationBatch:
-    """A pending batch over all of a campaign's contributions, or a random sample of them, members fixed now.
+    """A pending batch over all of a campaign's contributions, members fixed now; or over those alone that nothing could
+    judge yet (without a verdict, or with ERROR), or over a random sample of either.
 
     `total_found` and `triggered_count` count the very contributions that the members were chosen from, and the members.
     A sample is compared with what the campaign has read so far: an original that no batch has read yet is not found. A
@@ -170,12 +176,16 @@ async def open_batch(
     session.add(batch)
     await session.flush()
     # One statement sees one state of the table, whoever submits meanwhile.
-    chosen = "found" if sample_size is None else "(SELECT * FROM found ORDER BY random() LIMIT :sample_size) c"
+    wanted = "SELECT * FROM found"
+    if only_unjudged:
+        wanted = "SELECT * FROM found WHERE verdict IS NULL OR verdict = 'ERROR'"
+    chosen = wanted if sample_size is None else f"{wanted} ORDER BY random() LIMIT :sample_size"
     query = text(
-        "WITH found AS MATERIALIZED (SELECT contribution_id, seq FROM contributions WHERE campaign_id = :campaign_id),"  # noqa: S608  # constants only
+        "WITH found AS MATERIALIZED (SELECT contribution_id, seq, verdict FROM contributions"  # noqa: S608  # constants only
+        "  WHERE campaign_id = :campaign_id),"
         " members AS (INSERT INTO verification_batch_items (batch_id, ordinal, contribution_id)"
         "  SELECT :batch_id, row_number() OVER (ORDER BY seq) - 1, contribution_id"
-        f"  FROM {chosen} RETURNING ordinal)"
+        f"  FROM ({chosen}) c RETURNING ordinal)"
         " SELECT (SELECT count(*) FROM found), (SELECT count(*) FROM members)"
     )
     given: dict[str, Any] = {"campaign_id": campaign_id, "batch_id": batch.batch_id}

@@ -51,7 +51,9 @@ async def verify_campaign_dataset(
 
     async def work(session: AsyncSession) -> idempotency.Answer:
         campaign = await campaigns.by_onchain_id(session, body.onchain_campaign_id)
-        batch = await verifications.open_batch(session, campaign.campaign_id, sample_size=body.sample_size)
+        batch = await verifications.open_batch(
+            session, campaign.campaign_id, sample_size=body.sample_size, only_unjudged=body.only_unjudged
+        )
         activities.record(
             session, campaign.campaign_id, "batch_started", caller.name,
             batch_id=str(batch.batch_id), triggered_count=batch.triggered_count,

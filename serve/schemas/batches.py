@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StrictBool
 
 from actors.reviews.question import review_id_of
 from serve.schemas import verification
@@ -17,10 +17,14 @@ from storage.verifications import UNFINISHED, Progress, VerificationBatch, Verif
 
 
 class DatasetToVerify(BaseModel):
-    """All contributions of a campaign, or a random sample of them."""
+    """All contributions of a campaign, or those that nothing could judge yet, or a random sample of either."""
 
     onchain_campaign_id: CampaignKey
     sample_size: SampleSize | None = None
+    only_unjudged: StrictBool = Field(
+        default=False,
+        description="only contributions without a verdict, or with ERROR: what came in since, and what an outage left",
+    )
 
 
 class BatchStarted(BaseModel):

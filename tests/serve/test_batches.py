@@ -86,6 +86,21 @@ async def test_a_sample_and_a_waiting_batch_cancelled(client: httpx.AsyncClient)
     assert cancelled["finished_at"] is not None
 
 
+async def test_only_what_nothing_could_judge_yet(client: httpx.AsyncClient, database: Database) -> None:
+    await create(client)
+    ids = [(await submit(client, f"x{number}"))["contribution_id"] for number in range(3)]
+    async with database.begin() as session:
+        given = {"verdict": "ERROR", "id": ids[0]}
+        await session.execute(text("UPDATE contributions SET verdict = :verdict WHERE contribution_id = :id"), given)
+        given = {"verdict": "REJECT", "id": ids[1]}
+        await session.execute(text("UPDATE contributions SET verdict = :verdict WHERE contribution_id = :id"), given)
+    asked = {"onchain_campaign_id": CAMPAIGN, "only_unjudged": True}
+    started = (await client.post(START, json=asked)).json()
+    assert (started["triggered_count"], started["total_found_in_campaign"]) == (2, 3)
+    wrong = await client.post(START, json={**asked, "only_unjudged": "perhaps"})
+    assert (wrong.status_code, wrong.json()["errors"][0]["path"]) == (422, "$.only_unjudged")
+
+
 async def test_a_repeated_start_under_one_key_is_one_batch(client: httpx.AsyncClient, database: Database) -> None:
     await create(client)
     headers = {"Idempotency-Key": "b"}

@@ -332,6 +332,21 @@ async def test_a_campaign_begun_twice_at_once_is_not_paid_for_twice(
     assert len(journal.read_text().split()) == 6
 
 
+async def test_what_an_outage_left_is_judged_without_the_rest(
+    database: Database, storage_settings: StorageSettings, make: Make, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    contents = [b"a good story, mark 90", b"another story, refuse it", b"a thin story of little, mark 20"]
+    population = await populate(database, storage_settings, contents)
+    service = await make(ScorerSettings(kind="openai", model=str(journal)))
+    assert await service.drive(await open_batch(database, population.campaign_id)) == "completed"
+    async with database.begin() as session:
+        batch = await verifications.open_batch(session, population.campaign_id, only_unjudged=True)
+    assert (batch.triggered_count, batch.total_found) == (1, 3)
+    assert await service.drive(batch.batch_id) == "completed"
+    assert [row.contribution_id for row in await rows_of(database, batch.batch_id)] == [population.contribution_ids[1]]
+
+
 async def test_a_vote_that_some_missed_is_taken_anew(
     database: Database, storage_settings: StorageSettings, make: Make, tmp_path: Path
 ) -> None:
