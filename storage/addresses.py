@@ -107,14 +107,20 @@ class Guard:
         return socket.socket(family, kind, protocol)
 
 
+# A look at a name whose servers are silent cannot be ended, and takes some 40 s where its fetch ends after 20 s or a
+# callback after 10 s. A process has at most a hundred of these under way (callbacks; contributions: 64), so four
+# hundred looks may be stuck while a hundred more begin. Only the threads that are needed are made.
+_THREADS = 512
+
+
 class SystemResolver(AbstractResolver):
     """The system's own name service, in threads of its own.
 
     asyncio's default threads also read files and blobs: names that take their servers half a minute each must not
-    hold those up.
+    hold those up. Nor do they hold up other names, up to `threads` at once.
     """
 
-    def __init__(self, threads: int = 16) -> None:
+    def __init__(self, threads: int = _THREADS) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
 
     async def resolve(

@@ -380,7 +380,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "stub.pem"
@@ -407,7 +410,7 @@ async def test_names_that_take_their_servers_forever_do_not_hold_up_stored_blobs
     open_fetcher: Any, store: LocalBlobStore
 ) -> None:
     """Every thread of the resolver is stuck; a blob is still read at once."""
-    resolver = SystemResolver()
+    resolver = SystemResolver(threads=4)
     fetcher = open_fetcher(resolver=resolver)
     blob_id = await store.put(b"hello")
     stuck = threading.Event()
@@ -419,3 +422,23 @@ async def test_names_that_take_their_servers_forever_do_not_hold_up_stored_blobs
     with pytest.raises(BlobError):
         await lost
     assert all(future.result() for future in waiting)
+
+
+async def test_names_that_take_their_servers_forever_do_not_hold_up_other_names(
+    open_fetcher: Any, certificate: Path
+) -> None:
+    """Four times as many as a process fetches and posts to at once are stuck, for longer than a fetch may take."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate)
+    trusted = ssl.create_default_context(cafile=str(certificate))
+    resolver = SystemResolver()
+    stuck = threading.Event()
+    waiting = [resolver._pool.submit(stuck.wait, 60) for _ in range(400)]
+    try:
+        async with WebStub(tls=server) as stub:
+            stub.pages["/x"] = answer(b"in time")
+            fetcher = open_fetcher(tls=trusted, resolver=resolver, allowed_networks=("127.0.0.0/8", "::1/128"))
+            assert (await fetcher.fetch(f"https://localhost:{stub.port}/x")).data == b"in time"
+        assert not any(future.done() for future in waiting)
+    finally:
+        stuck.set()
