@@ -271,10 +271,10 @@ async def write_results(
     An ERROR is not mirrored over an earlier verdict: it says that nothing could judge, not that the verdict was wrong;
     nor is anything over what a person decided on equal content. With `asks_people`, and where the batch asks them too,
     a person is asked about each new REVIEW. Raises `ConflictError` where `epoch` is no longer the batch's, or the batch
-    is finished: the caller was cut off and must stop. The share lock holds both still until the unit of work ends.
+    is finished: the caller was cut off and must stop. The batch's row is held until the unit of work ends, before all
+    other rows: so both stand still, and writers of one batch take turns (see `results`).
     """
-    query = text("SELECT epoch, state, asks_people FROM verification_batches WHERE batch_id = :batch_id FOR SHARE")
-    present = (await session.execute(query, {"batch_id": batch_id})).one_or_none()
+    present = (await session.execute(_TURN, {"batch_id": batch_id})).one_or_none()
     if present is None or present[0] != epoch or present[1] not in UNFINISHED:
         found = "gone" if present is None else f"{present[1]} at epoch {present[0]}"
         raise ConflictError(f"batch {batch_id} is {found}; this runner holds epoch {epoch}", subject=str(batch_id))
@@ -284,6 +284,16 @@ async def write_results(
 async def write_single(session: AsyncSession, row: ResultRow, *, asks_people: bool = False) -> None:
     """Write one online judgement, outside any batch; mirrored, and asked about, as `write_results` does."""
     await _insert_results(session, None, [row], asks_people=asks_people)
+
+
+# Held from before ids are given to rows until those are seen, so the ids of a batch are seen in their order, which is
+# what whoever pages by them relies on. Whose machine vanishes in its turn holds up the others no longer than this: the
+# server would wait for it for hours.
+_TURN_S = 30
+_TURN = text(
+    "SELECT epoch, state, asks_people, set_config('idle_in_transaction_session_timeout', CAST(:turn AS text), true)"
+    " FROM verification_batches WHERE batch_id = :batch_id FOR NO KEY UPDATE"
+).bindparams(turn=f"{_TURN_S}s")
 
 
 # One statement and one parameter, for this is the hot path of a batch: the rows as JSON, which orjson writes from the
@@ -390,7 +400,10 @@ async def decisions_on(session: AsyncSession, rows: Sequence[VerificationResult]
 async def results(
     session: AsyncSession, batch_id: UUID, *, limit: int, after: int | None = None, verdict: str | None = None
 ) -> Sequence[VerificationResult]:
-    """A batch's results in the order they were written, those with `result_id` above `after`."""
+    """A batch's results in the order they were written, those with `result_id` above `after`.
+
+    While the batch runs, too, none comes to be seen below one that was seen: writers take turns.
+    """
     query = select(VerificationResult).where(VerificationResult.batch_id == batch_id)
     if after is not None:
         query = query.where(VerificationResult.result_id > after)
