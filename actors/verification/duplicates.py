@@ -1,10 +1,10 @@
 """Duplicates: equal and near-equal contents of one campaign find each other, whoever submitted them.
 
-**Texts.** A text is normalised (NFKC, case folded, punctuation and white space dropped, numbers kept whole) and cut
-into words; scripts without spaces into characters. Its features are its words, each with its number of occurrence,
-and its pairs of neighbouring words, the ends marked. Of each of the two sets a bottom-k sketch is kept (Cohen and
-Kaplan, "Summarizing data using bottom-k sketches", 2007): for up to `SKETCH` features the set itself, so that short
-texts compare exactly. The similarity of two texts is the mean of
+**Texts.** A text is normalised (`disguises` undone, NFKC, case folded, punctuation and white space dropped, numbers
+kept whole) and cut into words; scripts without spaces into characters. Its features are its words, each with its number
+of occurrence, and its pairs of neighbouring words, the ends marked. Of each of the two sets a bottom-k sketch is kept
+(Cohen and Kaplan, "Summarizing data using bottom-k sketches", 2007): for up to `SKETCH` features the set itself, so
+that short texts compare exactly. The similarity of two texts is the mean of
 
 - the Jaccard similarity of their words (what was replaced), and
 - that of their word pairs, brought to the same scale (what was moved): of the share `2J/(1+J)` of pairs that survive,
@@ -37,6 +37,7 @@ import numpy as np
 import xxhash
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from actors.verification.disguises import shown, unmasked
 from actors.verification.models import Content, Duplicate
 from actors.verification.readers.image_hash import COLOUR_BYTES, HASH_BITS, HASH_BYTES
 from storage import fingerprints
@@ -191,7 +192,8 @@ _FOLDING = _Folding()
 def words(text: str) -> list[str]:
     """The normalised words of a text: what two texts must share to be equal."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        # Before, for a mark that shows nothing also keeps letters and accents from becoming one.
+        text = unmasked(unicodedata.normalize("NFKC", shown(text)))
     folded = _IN_NUMBER.sub(lambda found: _KEPT[found.group()], text.casefold())
     found = folded.translate(_FOLDING).split()
     # A text of nothing but punctuation still is what it is.

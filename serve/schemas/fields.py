@@ -10,6 +10,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from actors.verification.disguises import HIDDEN
+
 # What a chain's u64 holds; also the largest integer our JSON encoder writes.
 U64_MAX = 2**64 - 1
 I64_MAX = 2**63 - 1
@@ -19,12 +21,6 @@ I32_MAX = 2**31 - 1
 # feed and carriage return are prose.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SPACES = re.compile("[\t\r\n\x85\u2028\u2029]")
-# What shows nothing (Unicode's Default_Ignorable_Code_Point, and the braille blank). Prose needs some of it, for emoji
-# and for scripts that join their letters; in an id it makes two of what looks like one.
-_HIDDEN = re.compile(
-    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff"
-    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 _NUMBER = re.compile(r"\s*[-+]?[\d.,\s]*\d[\d.,\s]*%?\s*")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -42,13 +38,14 @@ def _one_line(value: str) -> str:
 
 
 def _visible(value: str) -> str:
-    if found := _HIDDEN.search(value):
+    # In an id it makes two of what looks like one.
+    if found := HIDDEN.search(value):
         raise PydanticCustomError("hidden_character", f"holds the invisible character U+{ord(found[0]):04X}")
     return value
 
 
 def _not_blank(value: str) -> str:
-    if not _HIDDEN.sub("", value).strip():
+    if not HIDDEN.sub("", value).strip():
         raise PydanticCustomError("blank", "must not be blank")
     return value
 

@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from actors.verification.disguises import shown, unmasked
+
 CERTAIN = 2.0
 DOUBTFUL = 0.5
 # Beside a sentence that is certain, this much will do: an order is followed by its reasons.
@@ -202,18 +204,13 @@ _HINT = re.compile(
     re.IGNORECASE,
 )
 
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e01ef]"
-)
+# They reorder or annotate what stands beside them.
+_REORDERING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
-_LOOKALIKE = str.maketrans(
-    "аеорсухіјѕԁһνοαερτικАВЕКМНОРСТХΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "aeopcyxijsdhvoaeptikABEKMHOPCTXABEZHIKMNOPTYX"
-)
 _LEET = str.maketrans("013457@$!", "oieastasi")
 _LEETS = re.compile(r"\b(?=\w*[a-z])(?=\w*[013457@$])[\w@$]{3,}\b", re.IGNORECASE)
 _SPACED = re.compile(r"\b(?:\w\b[ .\-_*]{1,3}){4,}\w\b")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{24,}={0,2}")
-_MIXED = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 # Where a sentence ends: after its mark, at a line's end, and before what only ever begins one. Splitting too often
 # costs nothing: only a part that is an order goes.
@@ -315,10 +312,8 @@ def screen(text: str) -> Screened:
         if spelt := _TAGS.findall(text):
             hidden = sum(map(len, spelt))
         # Half of a surrogate pair is no character: tokenizers refuse it.
-        text = _INVISIBLE.sub("", text).encode("utf-8", "replace").decode()
-        text = unicodedata.normalize("NFKC", text)
-        if _MIXED.search(text):
-            text = _WORD.sub(lambda word: word[0].translate(_LOOKALIKE) if _MIXED.search(word[0]) else word[0], text)
+        text = _REORDERING.sub("", shown(text)).encode("utf-8", "replace").decode()
+        text = unmasked(unicodedata.normalize("NFKC", text))
     text = text.replace("’", "'")
     if not _HINT.search(text) and not _LEETS.search(text) and not _SPACED.search(text) and not _BASE64.search(text):
         return Screened(text, hidden=hidden)

@@ -1,6 +1,7 @@
 """Fingerprints: an edited copy is near its original, and what merely looks alike is not."""
 
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from actors.settings import ReadLimits
-from actors.verification.duplicates import Fingerprint, fingerprint, similarity
+from actors.verification.duplicates import Fingerprint, fingerprint, similarity, words
 from actors.verification.models import Content
 from actors.verification.read import read
 from tests.actors.verification.documents import encoded, noise, pdf
@@ -40,6 +41,54 @@ async def of_file(data: bytes, name: str | None = None) -> Fingerprint:
 def test_case_punctuation_spaces_and_width_do_not_make_another_text(one: str, two: str) -> None:
     assert similarity(of(one), of(two)) == 1.0
     assert of(one).band_keys[0] == of(two).band_keys[0]
+
+
+BUTTER = "The side of the pan that is as hot as this has to have a café’s best butter, naïve as it is"
+SUGAR = "Смешайте сахар, муку и какао, добавьте корицу и оставьте тесто на час в тепле, а потом раскатайте его"
+# Letters that look alike, of two scripts.
+TO_CYRILLIC = str.maketrans("aeopcyxijsdhABEKMHOPCTX", "аеорсухіјѕԁһАВЕКМНОРСТХ")
+TO_BOTH = {**TO_CYRILLIC, **str.maketrans("tkvNZ", "τκνΝΖ")}
+TO_LATIN = {cyrillic: latin for latin, cyrillic in TO_CYRILLIC.items()}
+
+
+@pytest.mark.parametrize("text", [RICE, BUTTER, SUGAR])
+@pytest.mark.parametrize(
+    "mark", ["\u034f", "\ufe0f", "\ufe01", "\u00ad", "\u200d", "\u115f", "\u1160", "\u180b", "\U000e0120"]
+)
+def test_invisible_characters_in_every_word_do_not_hide_a_copy(text: str, mark: str) -> None:
+    decomposed = unicodedata.normalize("NFD", text)
+    for copy in (mark.join(text), mark.join(decomposed), text.replace(" ", f"{mark} {mark}")):
+        assert similarity(of(copy), of(text)) == 1.0
+        assert of(copy).band_keys[0] == of(text).band_keys[0]
+
+
+@pytest.mark.parametrize("blank", ["\u2800", "\u3164", "\uffa0"])
+def test_blanks_that_are_no_spaces_do_not_hide_a_copy(blank: str) -> None:
+    assert similarity(of(RICE.replace(" ", blank)), of(RICE)) == 1.0
+    assert similarity(of(RICE.replace(" ", f" {blank}")), of(RICE)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "disguise"), [(RICE, TO_CYRILLIC), (RICE, TO_BOTH), (BUTTER, TO_CYRILLIC), (BUTTER, TO_BOTH), (SUGAR, TO_LATIN)]
+)  # fmt: skip
+def test_letters_that_look_alike_do_not_hide_a_copy(text: str, disguise: dict[int, int]) -> None:
+    for copy in (text.translate(disguise), text.upper().translate(disguise)):
+        assert near_duplicates.found(of(text), of(copy))
+    everywhere = " ".join(word[:1] + word[1:].translate(disguise) for word in text.split())
+    assert near_duplicates.found(of(text), of(everywhere))
+
+
+@pytest.mark.parametrize(
+    ("text", "normalised"),
+    [
+        ("Хорошо, а Сара и Оса — это какао", ["хорошо", "а", "сара", "и", "оса", "это", "какао"]),
+        ("Ура", ["ура"]), ("Και το αρνί", ["και", "το", "αρνί"]), ("Wi-Fi в Сочи и IT", ["wi", "fi", "в", "сочи", "и", "it"]),
+        ("10 kΩ and 5 μm", ["10", "kω", "and", "5", "μm"]), ("α, ρ and χ² of a", ["α", "ρ", "and", "χ2", "of", "a"]),
+        ("नमस्ते क्‍ष", ["नमस्ते", "क्ष"]), ("می‌خواهم", ["میخواهم"]), ("naïve Œuvre İstanbul", ["naïve", "œuvre", "i̇stanbul"]),
+    ],
+)  # fmt: skip
+def test_other_scripts_keep_their_letters(text: str, normalised: list[str]) -> None:
+    assert words(text) == normalised
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,14 @@ async def test_what_could_deceive_a_judge_is_noted() -> None:
     assert "\x07" not in content.text
 
 
+async def test_invisible_characters_are_noted_where_no_emoji_or_script_needs_them() -> None:
+    for hidden in ("boil\u034f the rice", "boi\ufe0fl the rice", "boil \ufe01the rice", "каш\U000e0101а на воде"):
+        assert (await _text(hidden.encode())).notes == ("holds 1 invisible characters",)
+    honest = "I ❤️ it 👩‍🍳 1️⃣ ☎︎ 🏳️‍🌈", "葛󠄀城市と辻󠄁さん", "می‌خواهم نان بپزم", "क्‍ष और नमस्ते"
+    for text in honest:
+        assert (await _text(text.encode())).notes == ()
+
+
 @pytest.mark.parametrize("data", [b"abc\x00def", bytes(range(1, 32)) * 9, b"\xff\xfea", "nul\x00".encode("utf-16")])
 async def test_binary_is_no_text(data: bytes) -> None:
     with pytest.raises(UnsupportedTypeError):
