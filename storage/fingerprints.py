@@ -8,11 +8,12 @@ band key are is `actors/verification/duplicates.py`'s business; here they are by
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, ForeignKey, Index, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,6 +36,8 @@ class ContentFingerprint(Base):
     content_hash: Mapped[str]
     kind: Mapped[str]  # "text", "image"
     signature: Mapped[bytes]
+    # Of its rows in `fingerprint_bands`, so that they are found when the content changes.
+    band_keys: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
 
 
 class FingerprintBand(Base):
@@ -49,7 +52,10 @@ class FingerprintBand(Base):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintRow:
-    """One contribution's fingerprint. `band_keys` are signed 64-bit integers."""
+    """One contribution's fingerprint. `band_keys` are signed 64-bit integers.
+
+    `seq` is its place: of two equal contents, that of the lower `seq` is the original. See `register`.
+    """
 
     contribution_id: UUID
     seq: int
@@ -66,63 +72,173 @@ class FingerprintRow:
 PER_KEY = 16
 LIKEST = 12
 EARLIEST = 6
+# The place of what comes after all others.
+LAST = 2**63 - 1
+_COLUMNS = "f.contribution_id, f.seq, f.contributor, f.content_hash, f.kind, f.signature"
 
 
-async def register(session: AsyncSession, campaign_id: UUID, rows: Sequence[FingerprintRow]) -> None:
-    """Make these contributions findable, in two statements. Repeating it changes nothing.
+async def register(session: AsyncSession, campaign_id: UUID, rows: Sequence[FingerprintRow]) -> list[FingerprintRow]:
+    """Make these contributions findable; answers the rows in the order given, with the `seq` that each now holds.
 
-    A contribution whose content has changed since is found by its new content.
+    That of a contribution's first content is the order of its submission, and equal content keeps it, however often it
+    is registered. One whose content has changed is found by its new content alone, and in a new place: after all that
+    has been submitted so far, for what stands at an address today was not handed in before those. One statement for
+    contributions that were not registered yet, a second one for others.
     """
-    if not rows:
-        return
+    made = await _insert(session, campaign_id, rows)
+    others = [row for row in rows if row.seq not in made]
+    if not others:
+        return list(rows)
+    places = await _places(session, others)
+    if not _changed(others, places):
+        return [_placed(row, places) for row in rows]
+    # One at a time in a campaign: whoever gets a place then sees all that got an earlier one, and two that have read
+    # the same new content give it one place.
+    lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+    await session.execute(lock, {"name": f"changed content of {campaign_id}"})
+    places = await _places(session, others)
+    if changed := _changed(others, places):
+        await _replace(session, campaign_id, changed, places)
+        places = await _places(session, others)
+    return [_placed(row, places) for row in rows]
+
+
+async def place(session: AsyncSession, row: FingerprintRow) -> int:
+    """The `seq` that this content of a contribution would hold if it were registered now."""
+    places = await _places(session, [row])
+    if row.contribution_id not in places:
+        return row.seq
+    return LAST if _moves(row, places[row.contribution_id]) else places[row.contribution_id].seq
+
+
+async def _insert(session: AsyncSession, campaign_id: UUID, rows: Sequence[FingerprintRow]) -> set[int]:
+    """Insert those that are not registered, and their bands; answers their `seq`s."""
     # One order for all writers, so that two that register the same rows at once wait instead of deadlocking.
     ordered = sorted(rows, key=lambda row: row.seq)
-    await session.execute(
+    bands = _bands(ordered)
+    found = await session.execute(
         text(
-            "INSERT INTO content_fingerprints"
-            " (contribution_id, campaign_id, seq, contributor, content_hash, kind, signature)"
-            " SELECT r.id, :campaign_id, r.seq, r.contributor, r.hash, r.kind, r.signature"
-            " FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS bigint[]), CAST(:contributors AS text[]),"
-            "  CAST(:hashes AS text[]), CAST(:kinds AS text[]), CAST(:signatures AS bytea[]))"
-            " AS r(id, seq, contributor, hash, kind, signature)"
-            " ON CONFLICT (contribution_id) DO UPDATE SET content_hash = EXCLUDED.content_hash,"
-            "  kind = EXCLUDED.kind, signature = EXCLUDED.signature"
-            " WHERE content_fingerprints.content_hash <> EXCLUDED.content_hash"
-            "  OR content_fingerprints.signature <> EXCLUDED.signature"
+            "WITH new AS (INSERT INTO content_fingerprints"
+            "  (contribution_id, campaign_id, seq, contributor, content_hash, kind, signature, band_keys)"
+            "  SELECT r.id, :campaign_id, r.seq, r.contributor, r.hash, r.kind, r.signature,"
+            "   CAST(r.keys AS bigint[])"
+            "  FROM unnest(CAST(:ids AS uuid[]), CAST(:seqs AS bigint[]), CAST(:contributors AS text[]),"
+            "   CAST(:hashes AS text[]), CAST(:kinds AS text[]), CAST(:signatures AS bytea[]), CAST(:keys AS text[]))"
+            "  AS r(id, seq, contributor, hash, kind, signature, keys)"
+            "  ON CONFLICT (contribution_id) DO NOTHING RETURNING seq),"
+            " bands AS (INSERT INTO fingerprint_bands (campaign_id, band_key, seq)"
+            "  SELECT :campaign_id, b.band_key, b.seq"
+            "  FROM unnest(CAST(:band_keys AS bigint[]), CAST(:band_seqs AS bigint[])) AS b(band_key, seq)"
+            "  JOIN new ON new.seq = b.seq)"
+            " SELECT seq FROM new"
         ),
         {
             "campaign_id": campaign_id,
-            "ids": [row.contribution_id for row in ordered],
-            "seqs": [row.seq for row in ordered],
+            **_values(ordered),
             "contributors": [row.contributor for row in ordered],
-            "hashes": [row.content_hash for row in ordered],
-            "kinds": [row.kind for row in ordered],
-            "signatures": [row.signature for row in ordered],
+            "seqs": [row.seq for row in ordered],
+            "band_keys": [key for key, _ in bands],
+            "band_seqs": [seq for _, seq in bands],
         },
     )
-    bands = sorted({(key, row.seq) for row in ordered for key in row.band_keys})
-    if bands:
-        await session.execute(
-            text(
-                "INSERT INTO fingerprint_bands (campaign_id, band_key, seq)"
-                " SELECT :campaign_id, b.band_key, b.seq"
-                " FROM unnest(CAST(:keys AS bigint[]), CAST(:seqs AS bigint[])) AS b(band_key, seq)"
-                " ON CONFLICT DO NOTHING"
-            ),
-            {"campaign_id": campaign_id, "keys": [key for key, _ in bands], "seqs": [seq for _, seq in bands]},
-        )
+    return set(found.scalars())
+
+
+def _values(rows: Sequence[FingerprintRow]) -> dict[str, Any]:
+    return {
+        "ids": [row.contribution_id for row in rows],
+        "hashes": [row.content_hash for row in rows],
+        "kinds": [row.kind for row in rows],
+        "signatures": [row.signature for row in rows],
+        # Arrays in an array would have to be of one length.
+        "keys": ["{" + ",".join(map(str, dict.fromkeys(row.band_keys))) + "}" for row in rows],
+    }
+
+
+def _bands(rows: Iterable[FingerprintRow]) -> list[tuple[int, int]]:
+    return sorted({(key, row.seq) for row in rows for key in row.band_keys})
+
+
+async def _places(session: AsyncSession, rows: Sequence[FingerprintRow]) -> dict[UUID, FingerprintRow]:
+    """What is registered of these contributions, by their ids."""
+    query = text(
+        f"SELECT {_COLUMNS}, f.band_keys FROM content_fingerprints f"  # noqa: S608  # constants only
+        " WHERE f.contribution_id = ANY(CAST(:ids AS uuid[]))"
+    )
+    found = await session.execute(query, {"ids": [row.contribution_id for row in rows]})
+    return {each.contribution_id: _row(each, each.band_keys) for each in found}
+
+
+def _placed(row: FingerprintRow, places: dict[UUID, FingerprintRow]) -> FingerprintRow:
+    held = places.get(row.contribution_id)
+    return row if held is None or held.seq == row.seq else replace(row, seq=held.seq)
+
+
+def _changed(rows: Sequence[FingerprintRow], places: dict[UUID, FingerprintRow]) -> list[FingerprintRow]:
+    """Those of which something else is registered, in the order of the places that they hold."""
+    found = [
+        row
+        for row in rows
+        if (row.content_hash, row.signature) != ((held := places[row.contribution_id]).content_hash, held.signature)
+    ]
+    return sorted(found, key=lambda row: places[row.contribution_id].seq)
+
+
+def _moves(row: FingerprintRow, held: FingerprintRow) -> bool:
+    """Whether this is another content than the registered one.
+
+    Other bytes of one signature are not: a page whose markup is made anew for each request says what it said before.
+    """
+    return row.content_hash != held.content_hash and (row.signature != held.signature or not row.signature)
+
+
+async def _replace(
+    session: AsyncSession, campaign_id: UUID, rows: Sequence[FingerprintRow], places: dict[UUID, FingerprintRow]
+) -> None:
+    """Register the new content of these in place of the old: its bands go, and another content gets a new place."""
+    gone = _bands(places[row.contribution_id] for row in rows)
+    await session.execute(
+        text(
+            "DELETE FROM fingerprint_bands b"
+            " USING unnest(CAST(:keys AS bigint[]), CAST(:seqs AS bigint[])) AS g(band_key, seq)"
+            " WHERE b.campaign_id = :campaign_id AND b.band_key = g.band_key AND b.seq = g.seq"
+        ),
+        {"campaign_id": campaign_id, "keys": [key for key, _ in gone], "seqs": [seq for _, seq in gone]},
+    )
+    # The numbers of submissions go on from there, so a new place is after all that were submitted and before all that
+    # will be, and no two are one.
+    await session.execute(
+        text(
+            "WITH now AS MATERIALIZED (SELECT r.*, CASE WHEN r.moves"
+            "  THEN nextval(pg_get_serial_sequence('contributions', 'seq')) ELSE r.held END AS seq"
+            "  FROM unnest(CAST(:ids AS uuid[]), CAST(:hashes AS text[]), CAST(:kinds AS text[]),"
+            "   CAST(:signatures AS bytea[]), CAST(:keys AS text[]), CAST(:held AS bigint[]),"
+            "   CAST(:moves AS boolean[]))"
+            "  AS r(id, hash, kind, signature, keys, held, moves)),"
+            " changed AS (UPDATE content_fingerprints f SET seq = now.seq, content_hash = now.hash, kind = now.kind,"
+            "  signature = now.signature, band_keys = CAST(now.keys AS bigint[])"
+            "  FROM now WHERE f.contribution_id = now.id)"
+            " INSERT INTO fingerprint_bands (campaign_id, band_key, seq)"
+            " SELECT :campaign_id, b.band_key, now.seq FROM now, unnest(CAST(now.keys AS bigint[])) AS b(band_key)"
+        ),
+        {
+            "campaign_id": campaign_id,
+            **_values(rows),
+            "held": [places[row.contribution_id].seq for row in rows],
+            "moves": [_moves(row, places[row.contribution_id]) for row in rows],
+        },
+    )
 
 
 # One look-up per row found: a plain join invites the planner, whose statistics lag behind a batch, to read the whole
 # campaign for each chunk.
 _LOOKED_UP = "CROSS JOIN LATERAL (SELECT c.* FROM content_fingerprints c WHERE c.seq = {seq} LIMIT 1) f"
-_COLUMNS = "f.contribution_id, f.seq, f.contributor, f.content_hash, f.kind, f.signature"
 
 
 async def equal(
     session: AsyncSession, campaign_id: UUID, rows: Sequence[tuple[FingerprintRow, int | None]]
 ) -> dict[int, list[FingerprintRow]]:
-    """Per `seq`: the earliest earlier submission of the same bytes, and that of the same equality key, in order.
+    """Per `seq`: the first before it of the same bytes, and that of the same equality key, in order.
 
     The key is a 64-bit hash: the caller compares what it stands for. One statement.
     """
@@ -153,7 +269,7 @@ async def equal(
 async def candidates(
     session: AsyncSession, campaign_id: UUID, rows: Sequence[FingerprintRow]
 ) -> dict[int, list[FingerprintRow]]:
-    """Per `seq`: earlier submissions that share a band key, in order of submission; at most `LIKEST` + `EARLIEST` each.
+    """Per `seq`: those before it that share a band key, in order of place; at most `LIKEST` + `EARLIEST` each.
 
     One statement.
     """
@@ -182,11 +298,13 @@ async def candidates(
 
 def _grouped(found: Iterable[Any]) -> dict[int, list[FingerprintRow]]:
     groups: dict[int, list[FingerprintRow]] = {}
-    for of_seq, contribution_id, seq, contributor, content_hash, kind, signature in found:
-        groups.setdefault(of_seq, []).append(
-            FingerprintRow(
-                contribution_id=contribution_id, seq=seq, contributor=contributor, content_hash=content_hash,
-                kind=kind, signature=bytes(signature), band_keys=(),
-            )
-        )  # fmt: skip
+    for each in found:
+        groups.setdefault(each.of_seq, []).append(_row(each))
     return groups
+
+
+def _row(found: Any, band_keys: Sequence[int] = ()) -> FingerprintRow:
+    return FingerprintRow(
+        contribution_id=found.contribution_id, seq=found.seq, contributor=found.contributor,
+        content_hash=found.content_hash, kind=found.kind, signature=bytes(found.signature), band_keys=band_keys,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -137,18 +138,21 @@ async def _watch(database: Database, job: Job) -> Literal["cancelled", "cut off"
 
 async def _run(database: Database, job: Job, fanout: Fanout, settings: FanoutSettings, size: int) -> None:
     """Judge what is missing. Raises the first error that ends the batch, as itself."""
-    runner = ChunkRunner(fanout, job, database, settings)
     chunk_size = max(1, min(settings.chunk_size, max(_SMALLEST_CHUNK, -(-size // (2 * fanout.judging)))))
     try:
-        # A second look finds nothing, unless rows went missing between listing and writing.
-        while await _pass(database, job, fanout, runner, chunk_size):
+        await _pass(database, job, fanout, settings, chunk_size)
+        # A second look finds what lost its place, and nothing else, unless rows went missing between listing and
+        # writing.
+        job = replace(job, all_prepared=True)
+        while await _pass(database, job, fanout, settings, chunk_size):
             pass
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
 
-async def _pass(database: Database, job: Job, fanout: Fanout, runner: ChunkRunner, chunk_size: int) -> int:
+async def _pass(database: Database, job: Job, fanout: Fanout, settings: FanoutSettings, chunk_size: int) -> int:
     """Bring every item that has no row through both stages; answers how many there were."""
+    runner = ChunkRunner(fanout, job, database, settings)
     under_way = 0
     count = 0
     room = asyncio.Condition()

@@ -2,7 +2,9 @@
 
 A chunk takes two stages. `prepare` reads its contents and registers their fingerprints; `judge` looks for earlier equal
 content, scores and writes the rows. `judge` of a chunk must not begin before `prepare` of all earlier ones has ended:
-then the earliest submitted of two equal contents is the original, whichever chunk was faster.
+then the earliest submitted of two equal contents is the original, whichever chunk was faster. A contribution whose
+content has changed since it was read first comes after all that were submitted before that was seen
+(`fingerprints.register`), so it is judged when all are prepared.
 """
 
 from __future__ import annotations
@@ -45,12 +47,16 @@ _LOST_NODE_RETRIES, _LOST_NODE_BACKOFF_S = 3, 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A batch as its runner holds it: the brief it is judged by, and the epoch that lets it write."""
+    """A batch as its runner holds it: the brief it is judged by, and the epoch that lets it write.
+
+    `all_prepared`: every chunk has been prepared. Until then, those that lost their place are left without a row.
+    """
 
     batch_id: UUID
     campaign_id: UUID
     epoch: int
     brief: Brief
+    all_prepared: bool = False
 
 
 class Fanout(Protocol):
@@ -101,7 +107,9 @@ async def judge_chunk(
 ) -> int:
     """What `Fanout.judge` runs where the work is done: judge, and write rows as they come; answers how many are new."""
     wanted = set(contribution_ids)
-    chosen = [item for item in prepared if item.submission.contribution_id in wanted]
+    chosen = [
+        item for item in prepared if item.submission.contribution_id in wanted and (job.all_prepared or not item.moved)
+    ]
     new = 0
     with naming_database_faults():
         async with aclosing(judge_parts(workplace, job.campaign_id, job.brief, chosen, chunks=chunks)) as parts:
@@ -167,7 +175,7 @@ class ChunkRunner:
         return chunk
 
     async def judge(self, chunk: Chunk) -> None:
-        """Every contribution of the chunk has its row when this returns."""
+        """Every contribution of the chunk has its row when this returns, but for those that are not judged yet."""
         wanted = [each for each in chunk.contribution_ids if each not in chunk.lost]
 
         async def whole() -> None:

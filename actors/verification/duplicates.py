@@ -106,8 +106,9 @@ async def find(
     """The original of each contribution that repeats an earlier one (lower `seq`) of the campaign, from any wallet.
 
     Equal content (the same bytes, or the same normalised text) wins over near-equal; among either, the earliest
-    submitted. Near-equal is an estimated similarity of at least `threshold`. Sees what is registered when it runs,
-    so register a chunk's rows, and all earlier ones, first. Two statements; rows without an original are left out.
+    (see `fingerprints.register`). Near-equal is an estimated similarity of at least `threshold`. Sees what is
+    registered when it runs, so register a chunk's rows, and all earlier ones, first. Two statements; rows without an
+    original are left out.
     """
     if not rows:
         return {}
@@ -125,6 +126,8 @@ async def find(
     candidates = await fingerprints.candidates(session, campaign_id, rest)
     for item in rest:
         for other in candidates.get(item.seq, ()):  # in order of submission
+            if other.contribution_id == item.contribution_id:  # what it was before its content changed
+                continue
             likeness = similarity(item, other)
             if likeness >= threshold:
                 originals[item.contribution_id] = Duplicate(

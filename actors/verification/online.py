@@ -31,8 +31,6 @@ from storage.contributions import Contribution
 from storage.errors import HyvveError
 from storage.verifications import ResultRow
 
-# Later than every contribution: a loose file may repeat any of them and none can repeat it.
-_LAST = 2**63 - 1
 _POOL = 4
 # Earlier contributions that are read before one is judged, so that it is compared with them: this many, so many at
 # once, within this time, for somebody waits.
@@ -54,7 +52,8 @@ async def verify_submission(
     has read yet is not found; the batch that judges them all finds it, and the earliest submitted is the original.
     """
     started = time.perf_counter()
-    submission = Submission(contribution_id=None, seq=_LAST, contributor=wallet_address, data_url="")
+    # A loose file may repeat any contribution, and none can repeat it.
+    submission = Submission(contribution_id=None, seq=fingerprints.LAST, contributor=wallet_address, data_url="")
     async with workplace.database.read() as session:
         campaign = await campaigns.by_onchain_id(session, onchain_campaign_id)
     found = await guarded(
@@ -129,11 +128,13 @@ async def verify_contribution(workplace: Workplace, contribution_id: UUID, *, da
     brief, submission = brief_of(campaign), submission_of(contribution, data_url)
 
     async def find_duplicate(content: Content) -> Duplicate | None:
-        await _read_earlier(workplace, campaign.campaign_id, before=submission.seq)
         fingerprint = fingerprint_row(submission, content)
-        async with workplace.database.begin() as session:
-            if submission.contribution_id is not None:
-                await fingerprints.register(session, campaign.campaign_id, [fingerprint])
+        if submission.contribution_id is not None:
+            # First of all, for where its content has changed it comes after more than were submitted before it.
+            async with workplace.database.begin() as session:
+                (fingerprint,) = await fingerprints.register(session, campaign.campaign_id, [fingerprint])
+        await _read_earlier(workplace, campaign.campaign_id, before=fingerprint.seq)
+        async with workplace.database.read() as session:
             found = await duplicates.find(
                 session, campaign.campaign_id, [fingerprint], threshold=workplace.settings.near_duplicate
             )

@@ -51,7 +51,7 @@ def brief_of(campaign: Campaign) -> Brief:
 
 async def prepare_many(workplace: Workplace, campaign_id: UUID, submissions: Sequence[Submission]) -> list[Prepared]:
     """Each submission fetched, read and fingerprinted, in order; the fingerprints are registered, in bulk, when it
-    returns, so that later submissions can be found to repeat them.
+    returns, so that later submissions can be found to repeat them, and hold the places that they have there.
     """
     gate = asyncio.Semaphore(_FETCHES)
 
@@ -61,10 +61,12 @@ async def prepare_many(workplace: Workplace, campaign_id: UUID, submissions: Seq
 
     prepared = list(await asyncio.gather(*(one(submission) for submission in submissions)))
     rows = [item.fingerprint for item in prepared if item.fingerprint is not None]
-    if rows:
-        async with workplace.database.begin() as session:
-            await fingerprints.register(session, campaign_id, rows)
-    return prepared
+    if not rows:
+        return prepared
+    async with workplace.database.begin() as session:
+        registered = await fingerprints.register(session, campaign_id, rows)
+    placed = iter(registered)
+    return [item if item.fingerprint is None else replace(item, fingerprint=next(placed)) for item in prepared]
 
 
 async def _prepare(workplace: Workplace, submission: Submission) -> Prepared:
@@ -109,7 +111,7 @@ def fingerprint_row(submission: Submission, content: Content) -> FingerprintRow:
 async def judge_parts(
     workplace: Workplace, campaign_id: UUID, brief: Brief, prepared: Sequence[Prepared], *, chunks: int = 1
 ) -> AsyncGenerator[list[ResultRow], None]:
-    """One row per prepared submission, in parts, as they are judged. Fingerprints of all earlier submissions must be
+    """One row per prepared submission, in parts, as they are judged. Fingerprints of all that come before them must be
     registered already. `chunks` is how many are judged at once, on all workers.
     """
     started = time.perf_counter()

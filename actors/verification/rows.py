@@ -50,13 +50,20 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A submission as read and fingerprinted, or the error that became of it."""
+    """A submission as read and fingerprinted, or the error that became of it. The fingerprint holds the place that it
+    was registered in.
+    """
 
     submission: Submission
     content: Content | None
     fingerprint: FingerprintRow | None
     error: HyvveError | None
     seconds: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether its content has changed since it was read first, so that it comes after what was submitted later."""
+        return self.fingerprint is not None and self.fingerprint.seq != self.submission.seq
 
 
 def judged_row(

@@ -11,6 +11,7 @@ from storage import campaigns, contributions, verifications
 from storage.engine import Database
 from storage.verifications import ResultRow
 from tests.storage.test_campaigns import campaign_body
+from tests.storage.waiting import settled
 
 
 async def _batch(database: Database, count: int) -> tuple[UUID, int, list[ResultRow]]:
@@ -44,18 +45,6 @@ async def _new(database: Database, batch_id: UUID, seen: list[int]) -> list[int]
     return [row.result_id for row in page]
 
 
-async def _settled(database: Database, writing: asyncio.Task[int]) -> None:
-    """The writer has written, or waits for another."""
-    query = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    while not writing.done():
-        async with database.read() as session:
-            if (await session.execute(query)).scalar_one():
-                return
-        await asyncio.sleep(0.02)
-
-
 async def test_whoever_pages_while_a_batch_runs_sees_every_row_once(database: Database) -> None:
     batch_id, epoch, rows = await _batch(database, 6)
     seen: list[int] = []
@@ -63,7 +52,7 @@ async def test_whoever_pages_while_a_batch_runs_sees_every_row_once(database: Da
         # Has given ids to its rows, and is slow to commit them.
         assert await verifications.write_results(session, batch_id, epoch, rows[:3]) == 3
         writing = asyncio.create_task(_write(database, batch_id, epoch, rows[3:]))
-        await _settled(database, writing)
+        await settled(database, writing)
         seen += await _new(database, batch_id, seen)
     assert await writing == 3
     seen += await _new(database, batch_id, seen)

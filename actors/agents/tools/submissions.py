@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -15,7 +15,7 @@ from actors.verification import duplicates
 from actors.verification.models import Brief, Content, Duplicate
 from actors.verification.pipeline import brief_of, fingerprint_row
 from actors.verification.rows import Submission
-from storage import campaigns
+from storage import campaigns, fingerprints
 
 
 class SubmissionArguments(Arguments):
@@ -80,6 +80,7 @@ async def duplicate_of(context: ToolContext, opened: Opened, content: Content) -
     )
     row = fingerprint_row(submission, content)
     async with context.database.read() as session:
+        row = replace(row, seq=await fingerprints.place(session, row))
         found = await duplicates.find(
             session, contribution.campaign_id, [row], threshold=context.verification.settings.near_duplicate
         )

@@ -26,10 +26,11 @@ from actors.verification.scorers.registry import open_scorer
 from actors.verification.workplace import ScorerFactory, Setup, Workplace
 from storage import activities, campaigns, contributions, verifications
 from storage.engine import Database
-from storage.settings import StorageSettings
+from storage.settings import FetchSettings, StorageSettings
 from tests.actors.verification.population import Population, distinct, open_batch, populate, put, rows_of
 from tests.actors.verification.scripted_scorer import ScriptedScorer
 from tests.stubs.openai import OpenAIStub, judgement
+from tests.stubs.web import WebStub, answer
 
 Make = Callable[..., Awaitable[InProcessVerification]]
 
@@ -45,12 +46,16 @@ async def make(storage_settings: StorageSettings) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            scorer: ScorerSettings | None = None, *, by: ScorerFactory = ScriptedScorer
+            scorer: ScorerSettings | None = None,
+            *,
+            by: ScorerFactory = ScriptedScorer,
+            fetch: FetchSettings | None = None,
         ) -> InProcessVerification:
             settings = VerificationSettings(
                 scorer=scorer or ScorerSettings(kind="openai"), fanout=FanoutSettings(chunk_size=4, item_timeout_s=20.0)
             )
-            service = InProcessVerification(Setup(storage=storage_settings, verification=settings, open_scorer=by))
+            storage = storage_settings if fetch is None else storage_settings.model_copy(update={"fetch": fetch})
+            service = InProcessVerification(Setup(storage=storage, verification=settings, open_scorer=by))
             stack.push_async_callback(service.close)
             return service
 
@@ -395,3 +400,32 @@ async def test_a_scorer_without_its_key_is_a_reason_in_every_row(
     batch_id = await open_batch(database, population.campaign_id)
     assert await (await make(ScorerSettings(kind="openai"), by=open_scorer)).drive(batch_id) == "completed"
     assert {row.error_code for row in await rows_of(database, batch_id)} == {"missing_key"}
+
+
+@pytest.mark.parametrize("first_read", ["by a batch", "alone"])
+async def test_who_puts_anothers_content_at_an_early_address_has_made_a_copy(
+    database: Database, storage_settings: StorageSettings, make: Make, first_read: str
+) -> None:
+    (text_of_victim,) = distinct(1, salt="victim")
+    async with WebStub() as web:
+        # Some chunks lie between the two.
+        population = await populate(
+            database, storage_settings, [f"{web.url}/a.txt", *distinct(9), text_of_victim, text_of_victim + b"!"]
+        )
+        early, victim, copy = population.contribution_ids[0], *population.contribution_ids[-2:]
+        service = await make(fetch=FetchSettings(allowed_networks=("127.0.0.0/8",)))
+        web.pages["/a.txt"] = answer(b"a placeholder of little worth, mark 90")
+        if first_read == "alone":  # what the victim handed in is then unread when the batch comes to the address
+            assert (await service.verify_contribution(early)).verdict == "ACCEPT"
+        else:
+            assert await service.drive(await open_batch(database, population.campaign_id)) == "completed"
+        web.pages["/a.txt"] = answer(text_of_victim)
+        for _ in range(2):
+            batch_id = await open_batch(database, population.campaign_id)
+            assert await service.drive(batch_id) == "completed"
+            assert await verdicts(database, batch_id, population) == {"ACCEPT": 10, "REJECT": 2}
+            rows = {row.contribution_id: (row.verdict, row.duplicate_of) for row in await rows_of(database, batch_id)}
+            assert rows[victim] == ("ACCEPT", None)
+            assert rows[early] == rows[copy] == ("REJECT", victim)
+    async with database.read() as session:
+        assert (await contributions.get(session, victim)).is_verified

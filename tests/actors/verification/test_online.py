@@ -18,11 +18,12 @@ from actors.verification.workplace import ScorerFactory, Setup
 from storage import contributions
 from storage.contributions import Contribution
 from storage.engine import Database
-from storage.settings import StorageSettings
+from storage.settings import FetchSettings, StorageSettings
 from storage.verifications import ResultRow, VerificationResult
 from tests.actors.verification.documents import encoded, noise, pdf
 from tests.actors.verification.population import distinct, open_batch, populate, put
 from tests.actors.verification.scripted_scorer import ScriptedScorer
+from tests.stubs.web import WebStub, answer
 
 Make = Callable[..., Awaitable[InProcessVerification]]
 
@@ -43,12 +44,17 @@ async def make(storage_settings: StorageSettings) -> AsyncIterator[Make]:
     async with AsyncExitStack() as stack:
 
         async def make(
-            scorer: ScorerSettings | None = None, *, by: ScorerFactory = ScriptedScorer, item_timeout_s: float = 20.0
+            scorer: ScorerSettings | None = None,
+            *,
+            by: ScorerFactory = ScriptedScorer,
+            item_timeout_s: float = 20.0,
+            fetch: FetchSettings | None = None,
         ) -> InProcessVerification:
             settings = VerificationSettings(
                 scorer=scorer or ScorerSettings(kind="openai"), fanout=FanoutSettings(item_timeout_s=item_timeout_s)
             )
-            service = InProcessVerification(Setup(storage=storage_settings, verification=settings, open_scorer=by))
+            storage = storage_settings if fetch is None else storage_settings.model_copy(update={"fetch": fetch})
+            service = InProcessVerification(Setup(storage=storage, verification=settings, open_scorer=by))
             stack.push_async_callback(service.close)
             return service
 
@@ -221,3 +227,18 @@ async def test_so_many_earlier_contributions_are_read_and_no_more(
     assert [each.contribution_id for each in left] == [*population.contribution_ids[64:66], beyond]
     # The next one goes on from there.
     assert (await service.verify_contribution(beyond)).duplicate_of == population.contribution_ids[65]
+
+
+async def test_content_that_changed_is_compared_with_what_was_submitted_after_it(
+    database: Database, storage_settings: StorageSettings, make: Make
+) -> None:
+    async with WebStub() as web:
+        population = await populate(database, storage_settings, [f"{web.url}/a.txt", OTHER, STORY])
+        early, _, victim = population.contribution_ids
+        service = await make(fetch=FetchSettings(allowed_networks=("127.0.0.0/8",)))
+        web.pages["/a.txt"] = answer(b"a placeholder of little worth, mark 90")
+        assert (await service.verify_contribution(early)).verdict == "ACCEPT"
+        web.pages["/a.txt"] = answer(STORY)
+        row = await service.verify_contribution(early)
+    assert (row.verdict, row.duplicate_of, row.duplicate_kind) == ("REJECT", victim, "exact")
+    assert (await service.verify_contribution(victim)).verdict == "ACCEPT"
