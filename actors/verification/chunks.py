@@ -192,11 +192,22 @@ class ChunkRunner:
                 wanted = await self._without_row(wanted)
                 raise
 
+        own: dict[UUID, list[Any]] = {}
+
         async def alone(contribution_id: UUID) -> None:
-            await self._fanout.judge(self._job, [contribution_id], chunk.handles)
+            try:
+                await self._fanout.judge(self._job, [contribution_id], own.get(contribution_id, chunk.handles))
+            except PreparedLostError:
+                again = await self.prepare([contribution_id])
+                if again.lost:
+                    chunk.lost.update(again.lost)
+                    return
+                own[contribution_id] = again.handles
+                raise
 
         if wanted and (failure := await self._try(whole)) is not None:
-            chunk.lost |= await self._one_by_one(wanted, alone, failure)
+            blamed = await self._one_by_one(wanted, alone, failure)
+            chunk.lost.update(blamed)
         if chunk.lost:
             await self._write_lost(chunk.lost)
 

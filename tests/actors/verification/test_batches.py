@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from actors.errors import ClusterUnavailableError, CutOffError, WorkerLostError
+from actors.errors import ClusterUnavailableError, CutOffError, PreparedLostError, WorkerLostError
 from actors.settings import FanoutSettings, ScorerSettings, VerificationSettings
 from actors.verification.batches import drive, fail
 from actors.verification.chunks import Job, write
@@ -302,6 +302,45 @@ async def test_what_the_chunk_raises_is_tried_again_and_then_blamed_on_one(
     (row,) = [row for row in await rows_of(database, batch_id) if row.verdict == "ERROR"]
     assert (row.contribution_id, row.error_code) == (bad, "unexpected")
     assert "this one breaks the chunk" in row.reasoning
+
+
+async def test_what_was_prepared_and_is_lost_costs_those_no_row_that_are_judged_one_by_one(
+    database: Database, storage_settings: StorageSettings, make: Make
+) -> None:
+    population = await populate(database, storage_settings, distinct(4))
+    batch_id = await open_batch(database, population.campaign_id)
+    bad, unreadable = population.contribution_ids[1:3]
+
+    class Losing(InProcessFanout):
+        """Its worker dies of one, and then the machine is lost that held what was prepared with it; another cannot be
+        read again.
+        """
+
+        def __init__(self, workplace: Workplace) -> None:
+            super().__init__(workplace)
+            self.prepared: Counter[tuple[UUID, ...]] = Counter()
+
+        async def prepare(self, job: Job, contribution_ids: Sequence[UUID]) -> Any:
+            self.prepared[tuple(contribution_ids)] += 1
+            if self.prepared.total() > 1 and unreadable in contribution_ids:
+                raise WorkerLostError("the worker process died", reason="crash")
+            return await super().prepare(job, contribution_ids)
+
+        async def judge(self, job: Job, contribution_ids: Sequence[UUID], handles: Sequence[Any]) -> None:
+            if bad in contribution_ids:
+                raise WorkerLostError("the worker process died", reason="crash")
+            if any(len(handle) > 1 for handle in handles):
+                raise PreparedLostError("what was read is lost")
+            await super().judge(job, contribution_ids, handles)
+
+    workplace = (await make()).workplace
+    fanout = Losing(workplace)
+    assert await drive(database, batch_id, fanout, workplace.settings.fanout) == "completed"
+    assert await verdicts(database, batch_id, population) == {"ACCEPT": 2, "ERROR": 2}
+    errors = {row.contribution_id: row.error_code for row in await rows_of(database, batch_id) if row.error_code}
+    assert errors == {bad: "worker_lost", unreadable: "worker_lost"}
+    # Each is prepared again once, and no more.
+    assert [fanout.prepared[each,] for each in population.contribution_ids[::3]] == [1, 1]
 
 
 async def test_a_score_is_not_paid_for_twice(
