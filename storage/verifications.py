@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,8 @@ from storage.ids import new_id
 
 # pending → running → completed | cancelled | failed
 UNFINISHED = ("pending", "running")
+# How far back a batch's present pace is measured: long enough for one that waits for slow answers.
+RECENT_S = 120.0
 
 
 class VerificationBatch(Base):
@@ -144,10 +146,11 @@ class ResultRow:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a batch stands, computed from its rows. `verdicts` count what people decided as they decided it, and
-    `decided` counts those alone.
+    `decided` counts those alone. `recent` are those judged in the last `RECENT_S` seconds.
     """
 
     judged: int
+    recent: int
     verdicts: dict[str, int]
     decided: dict[str, int]
     errors: dict[str, int]
@@ -359,7 +362,7 @@ async def _insert_results(
 
 _PROGRESS = text(
     "SELECT coalesce(d.verdict, r.verdict), d.verdict IS NOT NULL, r.error_code, count(*), min(r.created_at),"
-    " max(r.created_at) FROM verification_results r"
+    " max(r.created_at), count(*) FILTER (WHERE r.created_at > :since) FROM verification_results r"
     " LEFT JOIN verification_results d ON r.verdict = 'REVIEW' AND d.decides IS NOT NULL"
     "  AND d.contribution_id = r.contribution_id AND d.content_hash = r.content_hash"
     " WHERE r.batch_id = :batch_id GROUP BY 1, 2, 3"
@@ -372,7 +375,10 @@ async def progress(session: AsyncSession, batch_id: UUID) -> Progress:
     decided: dict[str, int] = {}
     errors: dict[str, int] = {}
     moments: list[datetime] = []
-    for verdict, by_person, error_code, count, first, last in await session.execute(_PROGRESS, {"batch_id": batch_id}):
+    recent = 0
+    given = {"batch_id": batch_id, "since": now() - timedelta(seconds=RECENT_S)}
+    for verdict, by_person, error_code, count, first, last, new in await session.execute(_PROGRESS, given):
+        recent += new
         verdicts[verdict] = verdicts.get(verdict, 0) + count
         if by_person:
             decided[verdict] = decided.get(verdict, 0) + count
@@ -380,7 +386,13 @@ async def progress(session: AsyncSession, batch_id: UUID) -> Progress:
             errors[error_code] = errors.get(error_code, 0) + count
         moments += [first, last]
     return Progress(
-        sum(verdicts.values()), verdicts, decided, errors, min(moments, default=None), max(moments, default=None)
+        sum(verdicts.values()),
+        recent,
+        verdicts,
+        decided,
+        errors,
+        min(moments, default=None),
+        max(moments, default=None),
     )
 
 

@@ -13,7 +13,7 @@ from serve.schemas import verification
 from serve.schemas.fields import CampaignKey, SampleSize
 from serve.schemas.verification import VerdictAnswer
 from storage.verdict_reviews import CHECKPOINT
-from storage.verifications import UNFINISHED, Progress, VerificationBatch, VerificationResult
+from storage.verifications import RECENT_S, UNFINISHED, Progress, VerificationBatch, VerificationResult
 
 
 class DatasetToVerify(BaseModel):
@@ -43,7 +43,8 @@ class Verdicts(BaseModel):
 
 class BatchAnswer(BaseModel):
     """Where a batch stands. `verdicts` count what a person decided as they did, and `decided` counts those alone.
-    `throughput_per_s` is over the whole run; `estimated_seconds_left` is null while unknown.
+    `throughput_per_s` is that of the last two minutes, so time in which nothing ran does not count, and once the batch
+    has ended that of the whole run; it and `estimated_seconds_left` are null while unknown.
 
     `errors` counts ERROR rows by their code.
     """
@@ -120,11 +121,13 @@ def of_batch(
 
 
 def _rate(batch: VerificationBatch, progress: Progress, moment: datetime) -> float | None:
-    """Judgements a second since the batch was started, up to its end or to now."""
-    if batch.started_at is None or progress.judged == 0:
+    """Judgements a second: of late while the batch runs, from its start to its end once it has ended."""
+    if batch.started_at is None:
         return None
-    seconds = ((batch.finished_at or moment) - batch.started_at).total_seconds()
-    return progress.judged / seconds if seconds > 0 else None
+    judged, seconds = progress.judged, ((batch.finished_at or moment) - batch.started_at).total_seconds()
+    if batch.finished_at is None:
+        judged, seconds = progress.recent, min(seconds, RECENT_S)
+    return judged / seconds if judged and seconds > 0 else None
 
 
 def of_result(row: VerificationResult, decision: VerificationResult | None = None) -> dict[str, Any]:

@@ -56,6 +56,19 @@ async def test_a_batch_from_start_to_end(
     assert running["throughput_per_s"] == 0.03
     assert 33 <= running["estimated_seconds_left"] < 41
 
+    # An hour in which nothing ran counts neither for the pace nor for the time that is left.
+    async with database.begin() as session:
+        await session.execute(text("UPDATE verification_batches SET started_at = now() - interval '1 h'"))
+        moved = "UPDATE verification_results SET created_at = now() - interval '1 h' WHERE verdict = :verdict"
+        await session.execute(text(moved), {"verdict": "ACCEPT"})
+    resumed = (await client.get(url)).json()
+    assert (resumed["judged"], resumed["throughput_per_s"], resumed["estimated_seconds_left"]) == (3, 0.02, 60.0)
+    async with database.begin() as session:
+        for verdict in ("REJECT", "ERROR"):
+            await session.execute(text(moved), {"verdict": verdict})
+    standing = (await client.get(url)).json()
+    assert (standing["throughput_per_s"], standing["estimated_seconds_left"]) == (None, None)
+
     page = await client.get(f"{url}/results", params={"limit": 2})
     assert [row["decision"] for row in page.json()] == ["ACCEPT", "REJECT"]
     rest = await client.get(page.links["next"]["url"])
