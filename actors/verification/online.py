@@ -29,6 +29,7 @@ from storage import campaigns, contributions, fingerprints, verifications
 from storage.campaigns import Campaign
 from storage.contributions import Contribution
 from storage.errors import HyvveError
+from storage.tasks import end
 from storage.verifications import ResultRow
 
 _POOL = 4
@@ -181,14 +182,25 @@ async def verify_contribution(workplace: Workplace, contribution_id: UUID, *, da
 
 
 async def _read_earlier(workplace: Workplace, campaign_id: UUID, *, before: int) -> None:
-    """Read and register earlier contributions that nobody has read yet: the oldest, as far as the time goes."""
+    """Read and register earlier contributions that nobody has read yet: the oldest, as far as the time goes.
+
+    Each is registered when it is read, so that one whose address is slow holds up no other, here or in the next call.
+    """
     async with workplace.database.read() as session:
         found = await contributions.unread(session, campaign_id, before=before, limit=_EARLIER)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_EARLIER_S):
-            for start in range(0, len(found), _EARLIER_AT_ONCE):
-                part = found[start : start + _EARLIER_AT_ONCE]
-                await prepare_many(workplace, campaign_id, [Submission.of(each) for each in part])
+    gate = asyncio.Semaphore(_EARLIER_AT_ONCE)
+
+    async def one(source: contributions.Source) -> None:
+        async with gate:
+            await prepare_many(workplace, campaign_id, [Submission.of(source)])
+
+    reading = [asyncio.create_task(one(source)) for source in found]
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EARLIER_S):
+                await asyncio.gather(*reading)
+    finally:
+        await end(reading)
 
 
 class OnlineVerifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,6 +24,7 @@ from storage.verifications import ResultRow, VerificationResult
 from tests.actors.verification.documents import encoded, noise, pdf
 from tests.actors.verification.population import distinct, open_batch, populate, put
 from tests.actors.verification.scripted_scorer import ScriptedScorer
+from tests.stubs.http import Request
 from tests.stubs.web import WebStub, answer
 
 Make = Callable[..., Awaitable[InProcessVerification]]
@@ -242,3 +244,33 @@ async def test_content_that_changed_is_compared_with_what_was_submitted_after_it
         row = await service.verify_contribution(early)
     assert (row.verdict, row.duplicate_of, row.duplicate_kind) == ("REJECT", victim, "exact")
     assert (await service.verify_contribution(victim)).verdict == "ACCEPT"
+
+
+async def test_an_address_that_does_not_answer_keeps_no_other_contribution_unread(
+    database: Database, storage_settings: StorageSettings, make: Make
+) -> None:
+    answering = asyncio.Event()
+
+    async def late(_: Request, writer: asyncio.StreamWriter) -> None:
+        await answering.wait()
+        writer.write(answer(OTHER))
+
+    async def unread() -> list[UUID]:
+        async with database.read() as session:
+            found = await contributions.unread(session, population.campaign_id, before=2**63 - 1, limit=99)
+        return [each.contribution_id for each in found]
+
+    async with WebStub() as web:
+        web.pages["/slow.txt"] = late
+        texts = distinct(20, words=12)
+        population = await populate(database, storage_settings, [texts[0], f"{web.url}/slow.txt", *texts[1:], STORY])
+        slow, last = population.contribution_ids[1], population.contribution_ids[-1]
+        service = await make(fetch=FetchSettings(allowed_networks=("127.0.0.0/8",)))
+        verifying = asyncio.create_task(service.verify_contribution(last))
+        async with asyncio.timeout(8):  # less than the call itself waits for it
+            while await unread() != [slow]:
+                await asyncio.sleep(0.05)
+        assert not verifying.done()
+        answering.set()
+        assert (await verifying).verdict == "ACCEPT"
+        assert await unread() == []
