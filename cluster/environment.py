@@ -46,6 +46,7 @@ VARIABLES = (
         "largest file, uploaded, fetched or in a folder (default 10; Walrus takes no more than 10)", "megabytes",
         also=("actors.verification.read.max_bytes", "storage.fetch.max_bytes"),
     ),
+    Variable("HYVVE_MAX_UPLOADS", "serve.max_uploads", "uploaded files that a process of the API holds at once; one more is answered 503 (64)"),
     Variable("HYVVE_CPUS", "cluster.num_cpus", "CPUs that this machine's own Ray may use (default: all)"),
     Variable("HYVVE_GPUS", "cluster.num_gpus", "GPUs that this machine's own Ray may use (default: all)"),
     Variable("HYVVE_DB_POOL", "storage.pool_size", "database connections per process (default 5)"),

@@ -157,6 +157,9 @@ def build_app(
         body_bytes=serve_settings.max_body_bytes,
         upload_bytes=serve_settings.max_upload_bytes,
         upload_prefix=UPLOAD_PREFIX,
+        uploads=serve_settings.max_uploads,
+        upload_timeout_s=serve_settings.upload_timeout_s,
+        retry_after_s=serve_settings.retry_after_s,
     )
     app.add_middleware(errors.LastResort)
     app.add_middleware(

@@ -20,6 +20,10 @@ class ServeSettings(BaseModel):
     # title is a 422 that names the field.
     max_upload_bytes: int = Field(default=10 * 1024 * 1024, ge=1)
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    # Uploads that a replica holds at once, from their first byte to their answer: as many as are judged at once. And
+    # how long one may take to arrive, for until then it keeps another out.
+    max_uploads: int = Field(default=64, ge=1)
+    upload_timeout_s: float = Field(default=120.0, gt=0)
     # Existing clients ask for whole lists, without pages.
     page_size: int = Field(default=1000, ge=1)
     max_page_size: int = Field(default=1000, ge=1)

@@ -44,7 +44,7 @@ async def _judge(given: Services, onchain_campaign_id: str, wallet: str, upload:
 @router.post(
     "/ai-verification/verify-submission",
     response_model=schemas.SubmissionVerdict,
-    responses=problems(404, 409, 415, 502),
+    responses=problems(404, 408, 409, 415, 502),
 )
 async def verify_submission(
     request: Request,
@@ -73,7 +73,7 @@ async def verify_submission(
             "contributor_wallet_address": wallet_address,
         }
 
-    sent = upload.digest(onchain_campaign_id, wallet_address)
+    sent = b"" if idempotency_key is None else await upload.digest(onchain_campaign_id, wallet_address)
     return await idempotency.judge(request, given, caller, idempotency_key, sent=sent, work=work)
 
 
@@ -129,14 +129,14 @@ async def _verify_older(
             "onchain_campaign_id": onchain_campaign_id,
         }
 
-    sent = upload.digest(onchain_campaign_id, wallet)
+    sent = b"" if key is None else await upload.digest(onchain_campaign_id, wallet)
     return await idempotency.judge(request, given, caller, key, sent=sent, work=work)
 
 
 @router.post(
     "/ai-verification/contributions/verify-text",
     response_model=schemas.OlderVerdict,
-    responses=problems(404, 409, 415, 502),
+    responses=problems(404, 408, 409, 415, 502),
 )
 async def verify_text(
     request: Request,
@@ -161,7 +161,7 @@ async def verify_text(
 @router.post(
     "/ai-verification/contributions/verify-image",
     response_model=schemas.OlderVerdict,
-    responses=problems(404, 409, 415, 502),
+    responses=problems(404, 408, 409, 415, 502),
 )
 async def verify_image(
     request: Request,

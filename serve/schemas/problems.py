@@ -41,6 +41,7 @@ _SENTENCES = {
     401: "an API key is needed",
     403: "it belongs to another wallet, or to one and the caller names none",
     404: "no such row",
+    408: "the upload did not arrive in time",
     409: "another row has this id (`subject` is the first), the campaign is full, the key served another request, or "
     "it stands otherwise than the request says (`state`)",
     413: "too large",
@@ -48,7 +49,7 @@ _SENTENCES = {
     422: "a field is wrong; `errors` names each by its path",
     500: "a defect of the service",
     502: "a provider refused",
-    503: "a dependency is down; `Retry-After` says when to try again",
+    503: "a dependency is down, or no room is left; `Retry-After` says when to try again",
 }
 
 
