@@ -18,6 +18,7 @@ from tests.actors.agents.tools.bench import ALICE, BOB, CREATOR, Bench, Nothing,
 from tests.actors.verification.documents import pdf
 from tests.actors.verification.population import distinct
 from tests.stubs.search import Page, SearchStub
+from tests.stubs.web import WebStub, answer
 
 STORY, OTHER = distinct(2, words=90, asking="mark 91")
 
@@ -65,6 +66,22 @@ async def test_a_copy_is_signalled_when_it_is_read_and_rejected_without_a_score(
     assert decided.content["verdict"] == "REJECT"
     assert decided.content["repeats"] == str(first)
     assert (await verified(bench, str(first)))[1] == ["TEXT_READY", "SCORED", "DECIDED"]
+
+
+async def test_what_another_handed_in_is_a_copy_also_at_an_address_that_was_submitted_before_it(bench: Bench) -> None:
+    await bench.campaign()
+    async with WebStub() as web:
+        web.pages["/a.txt"] = answer(b"a placeholder of little worth. mark 91")
+        early = await bench.contribute(f"{web.url}/a.txt")
+        original = await bench.contribute(STORY, by=BOB)
+        async with bench.workplace.database.read() as session:
+            sources = await contributions.sources(session, [early, original])
+            campaign_id = (await contributions.get(session, early)).campaign_id
+        await prepare_many(bench.workplace, campaign_id, [Submission.of(source) for source in sources])
+        web.pages["/a.txt"] = answer(STORY)
+        decided, signals = await verified(bench, str(early))
+    assert signals == ["DUPLICATE", "DECIDED"]
+    assert (decided.content["verdict"], decided.content["repeats"]) == ("REJECT", str(original))
 
 
 async def test_what_cannot_be_read_is_decided_as_an_error_and_never_scored(bench: Bench) -> None:
