@@ -108,8 +108,8 @@ class Guard:
 
 
 # A look at a name whose servers are silent cannot be ended, and takes some 40 s where its fetch ends after 20 s or a
-# callback after 10 s. A process has at most a hundred of these under way (callbacks; contributions: 64), so four
-# hundred looks may be stuck while a hundred more begin. Only the threads that are needed are made.
+# callback after 10 s. A connector has at most a hundred of these under way (aiohttp's limit), so four hundred looks may
+# be stuck while a hundred more begin. Only the threads that are needed are made.
 _THREADS = 512
 
 
