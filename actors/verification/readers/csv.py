@@ -14,6 +14,9 @@ from actors.verification.readers.text import BYTES_PER_TOKEN, about, keep_beginn
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 # The dialect shows in the first rows.
 _SAMPLE_ROWS = 50
+# A cell may be all that a file holds, and how much that is the reader has limited by then. The module's own limit
+# (131,072 characters) is one for the whole process; this is the largest that it takes on every system.
+csv.field_size_limit(2**31 - 1)
 _NUMBER = re.compile(r"[-+(]?[$€£¥]?\s?[\d.,' ]*\d[\d.,' ]*%?\)?\s*$")
 
 

@@ -246,9 +246,17 @@ async def test_a_long_table_keeps_its_first_rows_and_names_the_rest() -> None:
     assert content.left_out == (f"rows {kept + 1:,}–20,000",)
 
 
-async def test_a_broken_table_says_where() -> None:
-    with pytest.raises(UnreadableError, match="line"):
-        await read(b'a,b\n1,"' + b"x" * 200_000, LIMITS, file_name="t.csv")
+async def test_a_quote_that_is_never_closed_loses_nothing() -> None:
+    content = await read(b'a,b\n1,"' + b"x" * 50_000 + b"\n2,y", LIMITS, file_name="t.csv")
+    assert content.text == "a | b\n1 | " + "x" * 50_000 + " 2,y"
+
+
+async def test_a_long_cell_is_read_as_far_as_the_budget_goes() -> None:
+    data = b'id,text\n1,"' + b"word " * 400_000 + b'"\n2,short\n'
+    content = await read(data, LIMITS, file_name="t.csv")
+    assert content.text.startswith("id | text\n1 | word word")
+    assert [left.startswith("about") for left in content.left_out] == [True, False]
+    assert content.left_out[1] == "row 2"
 
 
 async def test_prose_and_json_lines_are_no_tables() -> None:
