@@ -23,7 +23,6 @@ Extract = Literal["full", "preview"]
 
 # A text below this is read in well under a millisecond, less than handing it to a thread takes under load.
 _INLINE_BYTES = 64 * 1024
-_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 
 
 async def read(
@@ -144,7 +143,7 @@ async def _read_pdf(data: bytes, limits: ReadLimits, extract: Extract) -> Conten
 async def _read_image(data: bytes, limits: ReadLimits, kind: sniff.Kind) -> Content:
     request = {
         "read": "image",
-        "format": _FORMATS[kind.media_type],
+        "format": sniff.FORMATS[kind.media_type],
         "max_pixels": limits.max_pixels,
         # Four bytes a pixel, and as much again for each of the copies that conversion and rotation make.
         "memory": 16 * limits.max_pixels,

@@ -26,7 +26,6 @@ MAX_ROWS, MAX_COLUMNS, MAX_CELL = 200, 40, 500
 _MAX_JSON = 256 * 1024
 _MAX_DEPTH = 32
 _PICTURE_SIDE = 1_600
-FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +97,12 @@ def media_of(data: bytes) -> Media | None:
 async def picture(data: bytes, limits: ReadLimits, *, side: int = _PICTURE_SIDE) -> bytes:
     """The image drawn anew, as a PNG of at most `side` pixels each way. Raises `UnreadableError`."""
     kind = sniff.sniff(data)
-    if kind is None or kind.media_type not in FORMATS:
+    if kind is None or kind.media_type not in sniff.FORMATS:
         raise UnsupportedTypeError(f"the content is {kind.name if kind else 'no image'}: it is not shown as a picture")
     if len(data) > limits.max_bytes:
         raise ContentTooLargeError(f"the image has {len(data):,} bytes; the limit is {limits.max_bytes:,}")
     request = {
-        "read": "picture", "format": FORMATS[kind.media_type], "max_pixels": limits.max_pixels, "side": side,
+        "read": "picture", "format": sniff.FORMATS[kind.media_type], "max_pixels": limits.max_pixels, "side": side,
         "memory": 16 * limits.max_pixels,
     }  # fmt: skip
     found = await decoders().run(request, data, timeout_s=limits.timeout_s, what=kind.name)

@@ -5,20 +5,18 @@ A picture is decoded and encoded anew, so that nothing of the submitted bytes re
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import io
 
-from PIL import Image
-
+from actors.errors import UnreadableError
 from actors.settings import ReadLimits
 from actors.verification.read import read
+from actors.verification.readers import flattening
 from cluster.report.model import Preview
 from storage.errors import HyvveError
 
 # About 9,000 characters: enough for two pages side by side.
 _TOKENS = 2_300
-_SIDE = 320
+_SIDE, _QUALITY = 320, 78
 
 
 async def preview(data: bytes, limits: ReadLimits, *, file_name: str) -> Preview | None:
@@ -29,23 +27,23 @@ async def preview(data: bytes, limits: ReadLimits, *, file_name: str) -> Preview
     except HyvveError:
         return None
     if content.kind == "image":
-        image = await asyncio.to_thread(thumbnail, content.image)
+        image = await thumbnail(content.image, content.media_type, limits)
         return Preview(image=image, width=content.width, height=content.height)
     return Preview(text=content.text, shortened=bool(content.left_out))
 
 
-def thumbnail(data: bytes, side: int = _SIDE) -> str | None:
-    """A JPEG of at most `side` pixels as a data: URI; `None` where pillow cannot decode the bytes."""
+async def thumbnail(data: bytes, media_type: str, limits: ReadLimits) -> str | None:
+    """A JPEG of at most 320 pixels as a data: URI; `None` where the bytes cannot be decoded within the limits."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (side, side))  # a JPEG is decoded at a fraction of its size
-            small = image.convert("RGBA")
-            small.thumbnail((side, side))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        # Transparent pictures stand on white, in dark mode too.
+        small = await flattening.jpeg(
+            data,
+            media_type,
+            side=_SIDE,
+            quality=_QUALITY,
+            max_pixels=limits.max_pixels,
+            timeout_s=limits.timeout_s,
+        )
+    except UnreadableError:
         return None
-    # Transparent pictures stand on white, in dark mode too.
-    flat = Image.new("RGB", small.size, "white")
-    flat.paste(small, mask=small.getchannel("A"))
-    out = io.BytesIO()
-    flat.save(out, "JPEG", quality=78)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(small).decode()

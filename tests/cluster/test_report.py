@@ -270,7 +270,7 @@ async def test_a_picture_is_made_anew() -> None:
 
 async def test_what_cannot_be_read_has_no_preview() -> None:
     assert await preview(b"", ReadLimits(), file_name="a.txt") is None
-    assert thumbnail(b"\x89PNG\r\n\x1a\n broken") is None
+    assert await thumbnail(b"\x89PNG\r\n\x1a\n broken", "image/png", ReadLimits()) is None
 
 
 def test_amounts_are_exact() -> None:

@@ -25,7 +25,7 @@ from actors.errors import UnreadableError
 from actors.verification.readers.image import read_image
 from actors.verification.readers.pdf import read_pdf
 from actors.verification.readers.pdf_pictures import draw_page
-from actors.verification.readers.picture import draw
+from actors.verification.readers.picture import draw, flatten
 from storage.errors import HyvveError
 
 REQUEST = struct.Struct(">II")
@@ -103,6 +103,14 @@ def _read(request: dict[str, Any], data: bytes) -> dict[str, Any]:
         )
     if request["read"] == "picture":
         return draw(data, format_name=request["format"], max_pixels=request["max_pixels"], side=request["side"])
+    if request["read"] == "flat":
+        return flatten(
+            data,
+            format_name=request["format"],
+            max_pixels=request["max_pixels"],
+            side=request["side"],
+            quality=request["quality"],
+        )
     return read_image(data, format_name=request["format"], max_pixels=request["max_pixels"])
 
 

@@ -38,6 +38,8 @@ HTML = Kind("text", "text/html", "HTML")
 MARKDOWN = Kind("text", "text/markdown", "Markdown")
 XML = Kind("text", "application/xml", "XML")
 BINARY = Kind("other", "application/octet-stream", "binary data of no readable type")
+# The images that are read, by the names of their decoders.
+FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP", "image/gif": "GIF"}
 
 
 def _other(media_type: str, name: str) -> Kind:

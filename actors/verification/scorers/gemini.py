@@ -6,7 +6,6 @@ Wire format: https://ai.google.dev/api/generate-content. Errors come in Google's
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ class GeminiScorer(LLMScorer):
 
         parts: list[str | dict[Any, Any]] = [{"type": "text", "text": prompt.user}]
         if content.kind == "image":
-            media_type, data = await asyncio.to_thread(presentable, content)
+            media_type, data = await presentable(content)
             parts.append({"type": "media", "mime_type": media_type, "data": data})
         messages = [SystemMessage(prompt.system), HumanMessage(parts)]
         try:

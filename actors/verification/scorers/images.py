@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import io
-
-from PIL import Image, ImageOps
-
+from actors.settings import ReadLimits
 from actors.verification.models import Content
+from actors.verification.readers import flattening
 
 ACCEPTED = frozenset({"image/jpeg", "image/png", "image/webp"})
 # Providers scale down to about this; more pixels are paid for and not seen.
 MAX_SIDE = 2048
 MAX_BYTES = 4 * 1024 * 1024
+_QUALITY = 90
 
 
-def presentable(content: Content) -> tuple[str, bytes]:
-    """(media type, bytes) to send: as they are where that fits, else a JPEG within `MAX_SIDE`. CPU-bound."""
+async def presentable(content: Content) -> tuple[str, bytes]:
+    """(media type, bytes) to send: as they are where that fits, else a JPEG within `MAX_SIDE`, made by a decoder
+    process. Raises `UnreadableError` where that fails.
+    """
     fits = max(content.width, content.height) <= MAX_SIDE and len(content.image) <= MAX_BYTES
     if fits and content.media_type in ACCEPTED:
         return content.media_type, content.image
-    with Image.open(io.BytesIO(content.image)) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGBA")
-        upright.thumbnail((MAX_SIDE, MAX_SIDE))
-        # JPEG has no transparency: on white, as a page shows it.
-        flat = Image.new("RGB", upright.size, "white")
-        flat.paste(upright, mask=upright.getchannel("A"))
-    out = io.BytesIO()
-    flat.save(out, "JPEG", quality=90)
-    return "image/jpeg", out.getvalue()
+    # Its pixels were within the limit when it was read; this time they may not be more.
+    made = await flattening.jpeg(
+        content.image,
+        content.media_type,
+        side=MAX_SIDE,
+        quality=_QUALITY,
+        max_pixels=content.width * content.height,
+        timeout_s=ReadLimits().timeout_s,
+    )
+    return "image/jpeg", made

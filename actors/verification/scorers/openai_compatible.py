@@ -8,7 +8,6 @@ Wire format: https://platform.openai.com/docs/api-reference/chat/create.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -107,7 +106,7 @@ class OpenAICompatibleScorer(LLMScorer):
     async def _user(self, prompt: Prompt, content: Content) -> str | list[dict[str, Any]]:
         if content.kind != "image":
             return prompt.user
-        media_type, data = await asyncio.to_thread(presentable, content)
+        media_type, data = await presentable(content)
         url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
         return [{"type": "text", "text": prompt.user}, {"type": "image_url", "image_url": {"url": url}}]
 

@@ -97,7 +97,7 @@ async def test_a_model_with_a_temperature_of_its_own_is_asked_without(stub: Open
 
 async def test_an_image_is_sent_whole_and_a_large_or_rare_one_as_a_jpeg(stub: OpenAIStub) -> None:
     scorer = against(stub)
-    outcomes = await scorer.score_many(BRIEF, [image(), image(3000, 1000), image(kind="BMP")])
+    outcomes = await scorer.score_many(BRIEF, [image(), image(3000, 1000), image(kind="GIF")])
     await scorer.close()
     assert [scored(outcome).total for outcome in outcomes] == [80.0] * 3
     urls = sorted(call.body["messages"][1]["content"][1]["image_url"]["url"][:22] for call in stub.calls)
