@@ -74,7 +74,7 @@ def scan(root: Path, *, leave_out: Collection[Path] = ()) -> Folder:
     left_out = {each.resolve() for each in leave_out}
     folder = Folder(root)
     try:
-        folder.files.extend(_walk(folder, root.resolve(), "", left_out))
+        folder.files.extend(_walk(folder, root.resolve(), left_out))
     except OSError as error:
         raise FolderError(f"the folder {root} cannot be read: {error.strerror}", subject=str(root)) from error
     if not folder.files:
@@ -83,32 +83,47 @@ def scan(root: Path, *, leave_out: Collection[Path] = ()) -> Folder:
     return folder
 
 
-def _walk(folder: Folder, directory: Path, prefix: str, left_out: set[Path]) -> Iterator[FolderFile]:
+def _walk(folder: Folder, root: Path, left_out: set[Path]) -> Iterator[FolderFile]:
+    # A stack of our own: folders nest deeper than Python's calls may.
+    stack = [("", _entries(root))]
+    while stack:
+        prefix, entries = stack[-1]
+        try:
+            entry = next(entries, None)
+            if entry is None:
+                stack.pop()
+                continue
+            path = prefix + entry.name
+            if entry.name.startswith(".") or entry.name.lower() in _LITTER:
+                folder.hidden += 1
+            elif Path(entry.path) in left_out:
+                continue
+            elif entry.is_symlink():
+                folder.skipped.append((printable(path), "a symbolic link, which is not followed"))
+            elif entry.is_dir(follow_symlinks=False):
+                stack.append((path + "/", _entries(entry.path)))
+            else:
+                status = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(status.st_mode):
+                    folder.skipped.append((printable(path), "not a regular file (a device, pipe or socket)"))
+                    continue
+                contributor, slash, _ = path.partition("/")
+                yield FolderFile(
+                    path=printable(path),
+                    contributor=printable(contributor) if slash else NO_CONTRIBUTOR,
+                    file=Path(entry.path),
+                    size=status.st_size,
+                )
+        except OSError as error:
+            if not prefix:
+                raise
+            folder.skipped.append((printable(prefix[:-1]), f"a folder that cannot be read: {error.strerror}"))
+            stack.pop()
+
+
+def _entries(directory: Path | str) -> Iterator[os.DirEntry[str]]:
+    """What lies in a folder, listed when the first is asked for; `OSError` comes then."""
     with os.scandir(directory) as found:
         # By bytes, not by locale: the same order on every machine.
         entries = sorted(found, key=lambda entry: os.fsencode(entry.name))
-    for entry in entries:
-        path = prefix + entry.name
-        if entry.name.startswith(".") or entry.name.lower() in _LITTER:
-            folder.hidden += 1
-        elif Path(entry.path) in left_out:
-            continue
-        elif entry.is_symlink():
-            folder.skipped.append((printable(path), "a symbolic link, which is not followed"))
-        elif entry.is_dir(follow_symlinks=False):
-            try:
-                yield from _walk(folder, Path(entry.path), path + "/", left_out)
-            except OSError as error:
-                folder.skipped.append((printable(path), f"a folder that cannot be read: {error.strerror}"))
-        else:
-            status = entry.stat(follow_symlinks=False)
-            if not stat.S_ISREG(status.st_mode):
-                folder.skipped.append((printable(path), "not a regular file (a device, pipe or socket)"))
-                continue
-            contributor, slash, _ = path.partition("/")
-            yield FolderFile(
-                path=printable(path),
-                contributor=printable(contributor) if slash else NO_CONTRIBUTOR,
-                file=Path(entry.path),
-                size=status.st_size,
-            )
+    yield from entries

@@ -167,6 +167,25 @@ def test_names_that_no_database_or_terminal_takes_are_written_as_escapes(tmp_pat
     assert printable("família 漢 😀") == "família 漢 😀"
 
 
+def test_folders_nested_deeper_than_calls_are_listed(tmp_path: Path) -> None:
+    deepest = str(tmp_path / "deep")
+    os.mkdir(deepest)  # noqa: PTH102  # makedirs recurses
+    try:
+        for _ in range(1_200):
+            deepest += "/d"
+            os.mkdir(deepest)  # noqa: PTH102
+        for path in (f"{deepest}/last.txt", str(tmp_path / "deep/z.txt"), str(tmp_path / "deep/a.txt")):
+            Path(path).write_text("words")
+        found = scan(tmp_path / "deep")
+        assert [(file.path, file.contributor) for file in found.files] == [
+            ("a.txt", "folder"), (f"{'d/' * 1_200}last.txt", "d"), ("z.txt", "folder"),
+        ]  # fmt: skip
+        assert found.files[1].file.read_text() == "words"
+    finally:
+        # What removes folders in Python recurses as well.
+        subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)
+
+
 def test_a_folder_without_files_says_so(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match="no folder"):
         scan(tmp_path / "none")
