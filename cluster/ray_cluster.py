@@ -146,7 +146,7 @@ def lacking(settings: Settings) -> str | None:
     """Why no machine of the cluster that this process is connected to could judge a batch now, or None."""
     import ray  # noqa: PLC0415
 
-    from actors.verification.fanout import unplaceable  # noqa: PLC0415
+    from actors.verification.demand import unplaceable  # noqa: PLC0415
 
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return unplaceable(settings.actors.verification, [node["Resources"] for node in nodes if node["Alive"]])

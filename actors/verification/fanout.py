@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from actors.errors import ClusterUnavailableError, PreparedLostError, WorkerLost
 from actors.settings import VerificationSettings
 from actors.verification import chunks, online
 from actors.verification.chunks import Job
+from actors.verification.demand import cpus_per_task
 from actors.verification.rows import Prepared
 from actors.verification.scoring import computes
 from actors.verification.worker import worker
@@ -115,15 +116,6 @@ class RayFanout:
                 self._room.notify()
 
 
-def cpus_per_task(settings: VerificationSettings) -> float:
-    """CPUs that a chunk holds, as set. A chunk that waits for a provider leaves most of its CPU to others: while one
-    is between two chunks, the others use the provider's slots.
-    """
-    if settings.fanout.num_cpus is not None:
-        return settings.fanout.num_cpus
-    return 1.0 if computes(settings.scorer) else 0.4
-
-
 def slots(settings: VerificationSettings, resources: Mapping[str, float]) -> int:
     """How many chunks are judged at once: as set, or as many as the cluster's CPUs (or GPUs) take.
 
@@ -140,20 +132,6 @@ def slots(settings: VerificationSettings, resources: Mapping[str, float]) -> int
     elif fanout.num_cpus is None and not computes(settings.scorer):
         fits = [min(fits[0] - 1, max(cpus, settings.scorer.concurrency / 16))]
     return max(1, int(min(fits)))
-
-
-def unplaceable(settings: VerificationSettings, nodes: Iterable[Mapping[str, float]]) -> str | None:
-    """Why no node of these resources can ever hold a chunk, or None. Ray would keep such a task waiting for ever."""
-    cpus, gpus = cpus_per_task(settings), settings.fanout.num_gpus
-    had = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
-    if any(cpu >= cpus and gpu >= gpus for cpu, gpu in had):
-        return None
-    wanted = f"{cpus:g} CPU and {gpus:g} GPU" if gpus else f"{cpus:g} CPU"
-    most = ", ".join(sorted({f"{cpu:g} CPU and {gpu:g} GPU" for cpu, gpu in had})) or "no CPU"
-    return (
-        f"a task of a batch holds {wanted}, and no machine of the Ray cluster has that (they have: {most}), so none"
-        " would ever be judged: set HYVVE_WORKER_CPUS and HYVVE_WORKER_GPUS to what one machine has"
-    )
 
 
 async def finished(ref: Any) -> Any:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from actors.settings import ScorerSettings, SearchSettings, VerificationSettings
-from actors.verification.fanout import cpus_per_task
+from actors.verification.demand import cpus_per_task
 from cluster.environment import BY_NAME, UNITS, VARIABLES
 from cluster.errors import SettingError
 from cluster.settings import Settings

@@ -21,7 +21,8 @@ from ray.exceptions import (
 
 from actors.errors import ClusterUnavailableError, CutOffError, PreparedLostError, WorkerLostError
 from actors.settings import ScorerSettings, VerificationSettings
-from actors.verification.fanout import cpus_per_task, fault, slots, unplaceable
+from actors.verification.demand import cpus_per_task, unplaceable
+from actors.verification.fanout import fault, slots
 from actors.verification.worker import Worker
 from actors.verification.workplace import Setup, Workplace
 from serve.settings import ServeSettings
